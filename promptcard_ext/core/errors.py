@@ -1,0 +1,154 @@
+"""Every error a user can meet.
+
+    PromptCardError
+    ├── CardError            a card, case or assertion that cannot be used
+    │   └── TemplateError    with line and column
+    ├── FileError            a file that cannot be read: name, line
+    ├── ProviderError        a model call that failed, with the class of failure
+    │   └── UnknownModel     a model or provider that does not exist
+    ├── RunError             a run that cannot start or go on
+    ├── NotFound             no such object (or not yours: the two look the same)
+    ├── Conflict             somebody changed it first
+    ├── Denied               not allowed
+    ├── Unavailable          a service we need does not answer
+    └── SetupError           this machine, home or database cannot be used as it is
+
+Each carries a stable ``code`` for programs, a message that names the object, and a ``hint`` that says what to do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class PromptCardError(Exception):
+    """Base of all errors of this package.
+
+    Args:
+        message: One sentence that names the object and what is wrong with it.
+        hint: What to do about it; may be empty.
+        code: Stable slug for programs; defaults to the class's.
+    """
+
+    code = "error"
+    exit_code = 1
+    retry_after_s: float | None = None
+
+    def __init__(self, message: str, *, hint: str = "", code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code is not None:
+            self.code = code
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``{"code", "message", "hint"}``, the form the REST interface sends."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
+
+class CardError(PromptCardError):
+    """A card, case or assertion that cannot be used as it stands."""
+
+    code = "card_invalid"
+    exit_code = 2
+
+
+class TemplateError(CardError):
+    """A template that does not parse or render; ``line`` and ``column`` count from 1 (0: unknown)."""
+
+    code = "template_error"
+
+    def __init__(
+        self, message: str, *, line: int = 0, column: int = 0, hint: str = "", code: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.line = line
+        self.column = column
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "line": self.line, "column": self.column}
+
+
+class FileError(PromptCardError):
+    """A file that cannot be read as what it should be."""
+
+    code = "file_invalid"
+    exit_code = 2
+
+
+class ProviderError(PromptCardError):
+    """A model call that failed.
+
+    Args:
+        retryable: Whether the same call may succeed later (429, 5xx, broken connection).
+        retry_after_s: Seconds the provider asked us to wait, when it did.
+        sent: Whether the request may have reached the provider, and so may have been paid for.
+    """
+
+    code = "provider_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        code: str | None = None,
+        retryable: bool = False,
+        retry_after_s: float | None = None,
+        sent: bool = True,
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+        self.sent = sent
+
+
+class UnknownModel(ProviderError):
+    """A model or provider that does not exist."""
+
+    code = "unknown_model"
+    exit_code = 2
+
+
+class RunError(PromptCardError):
+    """A run that cannot start or go on."""
+
+    code = "run_error"
+
+
+class NotFound(PromptCardError):
+    """No such object, or none that this user may see: the two must look the same."""
+
+    code = "not_found"
+
+
+class Conflict(PromptCardError):
+    """Somebody changed the object first; ``current`` holds the state that won."""
+
+    code = "conflict"
+
+    def __init__(self, message: str, *, hint: str = "", code: str | None = None, current: Any = None) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.current = current
+
+
+class Denied(PromptCardError):
+    """The actor may not do this."""
+
+    code = "denied"
+
+
+class Unavailable(PromptCardError):
+    """A service we need (database, queue, server) does not answer."""
+
+    code = "unavailable"
+    retry_after_s = 2.0
+
+
+class SetupError(PromptCardError):
+    """This machine, home or database cannot be used as it is."""
+
+    code = "setup_error"

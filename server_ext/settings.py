@@ -1,0 +1,38 @@
+"""What the environment says: where data lives and which services to use."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Process-wide settings, read once.
+
+    Attributes:
+        home: Directory of this installation's data (``PROMPTCARDS_HOME``).
+        database_url: PostgreSQL URL of the application role, or None to use the embedded server.
+        owner_database_url: PostgreSQL URL of the owning role, needed only to migrate.
+        redis_url: Redis or Valkey URL, or None to use the embedded server.
+    """
+
+    home: Path
+    database_url: str | None = None
+    owner_database_url: str | None = None
+    redis_url: str | None = None
+
+    @classmethod
+    def from_environment(cls, home: Path | None = None) -> Settings:
+        """Read ``PROMPTCARDS_*``; an empty variable counts as unset."""
+        default = platformdirs.user_data_path("promptcards", appauthor=False)
+        chosen = home or Path(os.environ.get("PROMPTCARDS_HOME") or default)
+        return cls(
+            home=chosen.expanduser().absolute(),
+            database_url=os.environ.get("PROMPTCARDS_DATABASE_URL") or None,
+            owner_database_url=os.environ.get("PROMPTCARDS_OWNER_DATABASE_URL") or None,
+            redis_url=os.environ.get("PROMPTCARDS_REDIS_URL") or None,
+        )
