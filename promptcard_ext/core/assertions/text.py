@@ -1,0 +1,105 @@
+"""Assertions on the text of an answer: contains, icontains, equals, regex."""
+
+from __future__ import annotations
+
+import json
+
+import re2
+
+from promptcard_ext.core.assertions.base import PASSED, Assertion, Check, Finding, register
+from promptcard_ext.core.results import Generation, Outcome
+
+MAX_PATTERN_CHARS = 2_000
+_NO_TEXT = Finding(Outcome.UNSCORED, "no_text", "The answer has no text.")
+
+
+def _failed(reason: str, message: str) -> Finding:
+    return Finding(Outcome.FAIL, reason, message)
+
+
+def _text_value(assertion: Assertion) -> str:
+    if not isinstance(assertion.value, str) or not assertion.value:
+        raise assertion.invalid("'value' must be a text that is not empty")
+    return assertion.value
+
+
+@register("contains")
+def contains(assertion: Assertion) -> Check:
+    """The answer contains ``value``; case matters."""
+    wanted = _text_value(assertion)
+    missing = _failed("not_contained", f"The answer does not contain {wanted!r:.200}.")
+
+    def check(generation: Generation) -> Finding:
+        if generation.output is None:
+            return _NO_TEXT
+        return PASSED if wanted in generation.output else missing
+
+    return check
+
+
+@register("icontains")
+def icontains(assertion: Assertion) -> Check:
+    """The answer contains ``value``, whatever the case (Unicode case folding)."""
+    wanted = _text_value(assertion)
+    folded = wanted.casefold()
+    missing = _failed("not_contained", f"The answer does not contain {wanted!r:.200} in any case.")
+
+    def check(generation: Generation) -> Finding:
+        if generation.output is None:
+            return _NO_TEXT
+        return PASSED if folded in generation.output.casefold() else missing
+
+    return check
+
+
+@register("equals")
+def equals(assertion: Assertion) -> Check:
+    """The answer is ``value``: as text without white space at both ends, or as JSON when ``value`` is not a text."""
+    if assertion.value is None:
+        raise assertion.invalid("it needs a 'value'")
+    wanted = assertion.value.strip() if isinstance(assertion.value, str) else assertion.value
+    different = _failed("not_equal", f"The answer is not {wanted!r:.200}.")
+
+    def check(generation: Generation) -> Finding:
+        if generation.output is None:
+            return _NO_TEXT
+        if isinstance(wanted, str):
+            return PASSED if generation.output.strip() == wanted else different
+        try:
+            return PASSED if json.loads(generation.output) == wanted else different
+        except (ValueError, RecursionError):
+            return _failed("not_json", "The answer is not JSON, and a value other than text was expected.")
+
+    return check
+
+
+@register("regex")
+def regex(assertion: Assertion) -> Check:
+    """The pattern is found somewhere in the answer (RE2 syntax: linear time, no look-around, no back-references)."""
+    source = _text_value(assertion)
+    if len(source) > MAX_PATTERN_CHARS:
+        raise assertion.invalid(f"the pattern has {len(source):,} characters; the limit is {MAX_PATTERN_CHARS:,}")
+    pattern = compile_pattern(assertion, source)
+    unmatched = _failed("no_match", f"The pattern {source!r:.200} is not found in the answer.")
+
+    def check(generation: Generation) -> Finding:
+        if generation.output is None:
+            return _NO_TEXT
+        # RE2 reads UTF-8; a lone surrogate from a model has none, so it is replaced for the search only.
+        text = generation.output.encode("utf-8", "replace").decode()
+        return PASSED if pattern.search(text) else unmatched
+
+    return check
+
+
+def compile_pattern(assertion: Assertion, source: str) -> re2._Regexp[str]:
+    """Compile ``source`` with RE2, or raise what is wrong with it."""
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(source, options)
+    except re2.error as error:
+        detail = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+        raise assertion.invalid(
+            f"the pattern {source!r:.80} is not valid ({detail}); look-around and back-references do not exist here"
+        ) from None

@@ -1,0 +1,161 @@
+"""What came of it: generations, verdicts, item results and the four outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+
+class Outcome(StrEnum):
+    """How an item or an assertion ended.
+
+    ``error`` means that we, the provider or a judge broke; ``unscored`` that nobody judged, with a reason. Neither is
+    ever turned into pass or fail.
+    """
+
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    ERROR = "error"
+    UNSCORED = "unscored"
+
+    def negated(self) -> Outcome:
+        """Swap pass and fail; error and unscored stay what they are."""
+        return _NEGATED.get(self, self)
+
+
+_NEGATED = {Outcome.PASS: Outcome.FAIL, Outcome.FAIL: Outcome.PASS}
+
+
+def all_of(outcomes: Iterable[Outcome]) -> Outcome:
+    """Combine assertions that must all hold.
+
+    One definite fail decides, whatever the others would have said (Kleene's strong conjunction). Without a fail, an
+    error or a missing verdict leaves the whole undecided; pass needs every one to pass, and at least one.
+    """
+    found = set(outcomes)
+    for outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.UNSCORED, Outcome.PASS):
+        if outcome in found:
+            return outcome
+    return Outcome.UNSCORED
+
+
+class Tokens(Struct, frozen=True, omit_defaults=True):
+    """Token counts by kind; None is unknown. ``cached`` is part of ``input``, ``reasoning`` of ``output``."""
+
+    input: int | None = None
+    output: int | None = None
+    cached: int | None = None
+    reasoning: int | None = None
+
+
+class Generation(Struct, frozen=True, omit_defaults=True):
+    """One answer of a model, never changed afterwards.
+
+    Attributes:
+        request_hash: SHA-256 of provider, model, messages and settings.
+        latency_ms: From sending the request to the last byte, of the attempt that succeeded.
+        ttft_ms: To the first token, when streamed.
+        cost_usd: None when the price or the token counts are not known.
+        attempts: Calls made, the failed ones included.
+    """
+
+    provider: str
+    model: str
+    request_hash: str
+    output: str | None
+    latency_ms: float
+    tokens: Tokens = Tokens()
+    finish_reason: str | None = None
+    ttft_ms: float | None = None
+    model_reported: str | None = None
+    fingerprint: str | None = None
+    cost_usd: Decimal | None = None
+    price_id: str | None = None
+    attempts: int = 1
+    tool_calls: Any = None
+
+
+class Verdict(Struct, frozen=True, omit_defaults=True):
+    """What one assertion said.
+
+    Attributes:
+        uid: Identity of the assertion.
+        reason: Stable code, set whenever the outcome is not pass.
+        message: For a person.
+        score: 0 to 1, where the assertion has degrees.
+    """
+
+    uid: str
+    type: str
+    outcome: Outcome
+    reason: str | None = None
+    message: str = ""
+    score: float | None = None
+    metric: str | None = None
+
+
+class ItemResult(Struct, frozen=True, omit_defaults=True):
+    """The result of one item of a plan: one card version × model × case × repeat.
+
+    Attributes:
+        ordinal: Place in the plan; a run has exactly one result for each.
+        version: Number of the card version, 0 for one that is only in memory.
+        reason: Stable code when the outcome is not pass.
+    """
+
+    ordinal: int
+    card: str
+    version: int
+    label: str
+    model: str
+    case: str
+    case_uid: str
+    repeat: int
+    outcome: Outcome
+    reason: str | None = None
+    message: str = ""
+    verdicts: tuple[Verdict, ...] = ()
+    generation: Generation | None = None
+
+
+class Counts(Struct, omit_defaults=False):
+    """Running totals of a run.
+
+    Attributes:
+        priced: Items whose cost is known; ``cost_usd`` is the sum over those only.
+    """
+
+    total: int = 0
+    done: int = 0
+    passed: int = 0
+    failed: int = 0
+    errored: int = 0
+    unscored: int = 0
+    priced: int = 0
+    cost_usd: Decimal = Decimal(0)
+
+    def add(self, result: ItemResult) -> None:
+        """Count one more result."""
+        self.done += 1
+        field = _COUNT_FIELD[result.outcome]
+        setattr(self, field, getattr(self, field) + 1)
+        if result.generation is not None and result.generation.cost_usd is not None:
+            self.priced += 1
+            self.cost_usd += result.generation.cost_usd
+
+    @property
+    def judged(self) -> int:
+        """Denominator of the pass rate: items with a verdict, pass or fail."""
+        return self.passed + self.failed
+
+
+_COUNT_FIELD = {
+    Outcome.PASS: "passed",
+    Outcome.FAIL: "failed",
+    Outcome.ERROR: "errored",
+    Outcome.UNSCORED: "unscored",
+}

@@ -1,0 +1,224 @@
+"""Card files: one YAML file holds a card, its versions and its test cases."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+from msgspec import Struct
+
+from promptcard_ext.core.assertions import Assertion
+from promptcard_ext.core.card import Card, ModelSettings, Variable
+from promptcard_ext.core.case import Case, as_cases
+from promptcard_ext.core.errors import FileError, PromptCardError, TemplateError
+
+MAX_FILE_BYTES = 5_000_000
+MAX_NODES = 500_000
+
+
+class CardFile(Struct, frozen=True):
+    """What a card file holds: the versions of one card, oldest first, and its cases."""
+
+    versions: tuple[Card, ...]
+    cases: tuple[Case, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the card."""
+        return self.versions[0].name
+
+
+class _Head(Struct, forbid_unknown_fields=True):
+    name: str
+    title: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    variables: tuple[Variable, ...] = ()
+
+
+class _Version(Struct, forbid_unknown_fields=True):
+    template: str
+    system: str | None = None
+    note: str = ""
+    settings: ModelSettings = ModelSettings()
+
+
+class _Layout(Struct, forbid_unknown_fields=True):
+    card: dict[str, Any]
+    versions: list[dict[str, Any]]
+    assertions: list[Any] = []
+    cases: list[Any] = []
+
+
+def load_card_file(path: str | Path) -> CardFile:
+    """Read a card file.
+
+    Raises:
+        FileError: It cannot be read, is not UTF-8, is not YAML, or something in it does not fit; the message gives
+            file and line.
+    """
+    path = Path(path)
+    document = _Document(path)
+    layout = document.convert(document.value, _Layout, ())
+    head = document.convert(layout.card, _Head, ("card",))
+    shared = tuple(document.convert(value, Assertion, ("assertions", i)) for i, value in enumerate(layout.assertions))
+    versions = tuple(document.version(head, value, i) for i, value in enumerate(layout.versions))
+    if not versions:
+        raise document.error("the file has no version", ("versions",))
+    cases = [document.case(value, shared, i) for i, value in enumerate(layout.cases)]
+    return CardFile(versions, document.guard(lambda: as_cases(cases), ("cases",)))
+
+
+class _Document:
+    """The parsed file, and where in it everything is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        text = _read(path)
+        try:
+            root = yaml.compose(text, Loader=_Loader)
+            if root is None:
+                raise FileError(f"{path}: the file is empty.", code="file_empty")
+            _refuse_bomb(root, path)
+            self.root: yaml.Node = root
+            loader = _Loader("")
+            self.value = loader.construct_document(self.root)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+            raise FileError(
+                f"{path}, {line}: not valid YAML: {error.problem or error.context}.", code="yaml_syntax"
+            ) from None
+        except (yaml.YAMLError, RecursionError) as error:
+            raise FileError(f"{path}: not valid YAML: {error}.", code="yaml_syntax") from None
+
+    def convert(self, value: Any, kind: Any, place: tuple[str | int, ...]) -> Any:
+        """Convert to a value of ours, with the line in the error."""
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            detail, _, path = str(error).partition(" - at `$")
+            inner = tuple(int(i) if i else k for k, i in re.findall(r"\.(\w+)|\[(\d+)\]", path.rstrip("`")))
+            detail = detail[:1].lower() + detail[1:]
+            raise self.error(detail, place + inner) from None
+        except PromptCardError as error:
+            raise self._located(error, place) from None
+
+    def version(self, head: _Head, value: Any, index: int) -> Card:
+        """Return one version of the card."""
+        part: _Version = self.convert(value, _Version, ("versions", index))
+        return self.guard(  # type: ignore[no-any-return]
+            lambda: Card(
+                head.name, part.template, part.system, head.title, head.description, head.variables, head.tags,
+                part.settings, note=part.note,
+            ),
+            ("versions", index, "template"),
+        )  # fmt: skip
+
+    def case(self, value: Any, shared: tuple[Assertion, ...], index: int) -> Case:
+        """Return one case, with the assertions that all cases share after its own."""
+        case: Case = self.convert(value, Case, ("cases", index))
+        return msgspec.structs.replace(case, assertions=case.assertions + shared)
+
+    def guard(self, make: Any, place: tuple[str | int, ...]) -> Any:
+        """Call ``make`` and give its errors a file and a line."""
+        try:
+            return make()
+        except PromptCardError as error:
+            raise self._located(error, place) from None
+
+    def error(self, problem: str, place: tuple[str | int, ...]) -> FileError:
+        """Return the error for something wrong at ``place``."""
+        where = ".".join(str(part) for part in place)
+        return FileError(f"{self.path}, line {self._line(place)}: {where}: {problem}.", code="card_file_invalid")
+
+    def _located(self, error: PromptCardError, place: tuple[str | int, ...]) -> FileError:
+        line = self._line(place)
+        if isinstance(error, TemplateError) and error.line:
+            # The text of a block scalar (`|`) begins on the line after its key.
+            line += error.line
+        return FileError(f"{self.path}, line {line}: {error.message}", code=error.code, hint=error.hint)
+
+    def _line(self, place: tuple[str | int, ...]) -> int:
+        node = self.root
+        line: int = node.start_mark.line
+        for part in place:
+            child = _child(node, part)
+            if child is None:
+                break
+            node, line = child
+        return line + 1
+
+
+def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, int] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == part:
+                return value, key.start_mark.line
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], node.value[part].start_mark.line
+    return None
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML where dates stay text and a key may not be given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key '{key.value:.60}' is given twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise FileError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes.", code="file_too_large")
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise FileError(
+            f"{path}, line {line}: the file is not UTF-8.",
+            code="file_not_utf8",
+            hint="Save it as UTF-8 and try again.",
+        ) from None
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}.", code="file_unreadable") from None
+
+
+def _refuse_bomb(root: yaml.Node, path: Path) -> None:
+    """Aliases are shared in memory, but not once the value is written as JSON: count what they would become."""
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = 1
+            sizes[id(node)] += sum(size(child) for child in _children(node))
+        return sizes[id(node)]
+
+    if size(root) > MAX_NODES:
+        raise FileError(f"{path}: its aliases expand to more than {MAX_NODES:,} values.", code="file_too_large")
+
+
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.SequenceNode):
+        yield from node.value
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield key
+            yield value

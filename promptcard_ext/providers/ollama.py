@@ -1,0 +1,136 @@
+"""Ollama's chat protocol."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from promptcard_ext.core.errors import ProviderError
+from promptcard_ext.core.ports import Reply, Request
+from promptcard_ext.core.results import Tokens
+from promptcard_ext.providers.http import MAX_BODY_BYTES, Http
+
+OLLAMA_URL = "http://127.0.0.1:11434"
+
+
+class Ollama:
+    """Chat with a local Ollama.
+
+    Args:
+        base_url: Address; default ``OLLAMA_HOST``, else port 11434 on this machine.
+    """
+
+    name = "ollama"
+    price_key = "ollama"
+
+    def __init__(self, base_url: str | None = None) -> None:
+        self.endpoint = _address(base_url or os.environ.get("OLLAMA_HOST") or OLLAMA_URL)
+        self._http = Http("Ollama", self.endpoint, {})
+
+    async def generate(self, request: Request) -> Reply:
+        """Make one call; see `core.ports.Provider`."""
+        started = time.perf_counter()
+        async with self._http.post("/api/chat", _body(request)) as response:
+            if request.settings.stream:
+                return await self._read_stream(response, started)
+            value = await self._http.read_json(response)
+        return self._reply(value, _content(value), started, None)
+
+    def _reply(self, final: dict[str, Any], output: str | None, started: float, first: float | None) -> Reply:
+        if output is None or not final.get("done"):
+            raise self._http.broken("the reply has no finished message")
+        message = final.get("message")
+        return Reply(
+            output=output,
+            latency_ms=(time.perf_counter() - started) * 1000,
+            tokens=Tokens(input=_count(final.get("prompt_eval_count")), output=_count(final.get("eval_count"))),
+            finish_reason=final.get("done_reason") if isinstance(final.get("done_reason"), str) else None,
+            ttft_ms=(first - started) * 1000 if first else None,
+            model_reported=final.get("model") if isinstance(final.get("model"), str) else None,
+            tool_calls=message.get("tool_calls") if isinstance(message, dict) else None,
+        )
+
+    async def _read_stream(self, response: aiohttp.ClientResponse, started: float) -> Reply:
+        parts: list[str] = []
+        first: float | None = None
+        size, buffer = 0, b""
+        async for data in response.content.iter_any():
+            size += len(data)
+            if size > MAX_BODY_BYTES:
+                raise ProviderError("The stream of Ollama is too long.", code="reply_too_long")
+            *lines, buffer = (buffer + data).split(b"\n")
+            for line in filter(None, lines):
+                event = self._event(line)
+                text = _content(event)
+                if text:
+                    first = first or time.perf_counter()
+                    parts.append(text)
+                if event.get("done"):
+                    return self._reply(event, "".join(parts), started, first)
+        raise self._http.broken("the stream broke off")
+
+    def _event(self, line: bytes) -> dict[str, Any]:
+        try:
+            value = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise self._http.broken("an event of the stream is not JSON") from None
+        if not isinstance(value, dict) or value.get("error"):
+            raise self._http.broken("the stream reports an error")
+        return value
+
+    async def list_models(self) -> list[str]:
+        """Return the models that are pulled; see `core.ports.Provider`."""
+        import ollama
+
+        try:
+            listing = await ollama.AsyncClient(host=self.endpoint, timeout=5, trust_env=False).list()
+        except (ConnectionError, OSError, ValueError, ollama.ResponseError) as error:
+            raise self._http.unreachable(error) from None
+        except Exception as error:
+            # Its HTTP library is not part of its interface, so its time-outs cannot be named here.
+            if "Timeout" in type(error).__name__ or "Connect" in type(error).__name__:
+                raise self._http.unreachable(error) from None
+            raise
+        return sorted(entry.model for entry in listing.models if entry.model)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._http.close()
+
+
+def _address(host: str) -> str:
+    # OLLAMA_HOST is also what the server listens on, so it may be a bare host:port or 0.0.0.0.
+    address = (host if "://" in host else f"http://{host}").rstrip("/")
+    return address.replace("//0.0.0.0", "//127.0.0.1")
+
+
+def _body(request: Request) -> dict[str, Any]:
+    settings = request.settings
+    names = {"temperature": "temperature", "top_p": "top_p", "max_tokens": "num_predict", "seed": "seed"}
+    options = {sent: value for name, sent in names.items() if (value := getattr(settings, name)) is not None}
+    if settings.stop:
+        options["stop"] = list(settings.stop)
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        "stream": settings.stream,
+        "options": options,
+    }
+    if settings.response_format is not None:
+        schema = settings.response_format.get("json_schema", {}).get("schema")
+        body["format"] = schema or "json"
+    return body
+
+
+def _content(value: dict[str, Any]) -> str | None:
+    message = value.get("message")
+    content = message.get("content") if isinstance(message, dict) else None
+    return content if isinstance(content, str) else None
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None

@@ -1,0 +1,68 @@
+"""Intervals for rates, and percentiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Interval(NamedTuple):
+    """A rate with its interval; all between 0 and 1."""
+
+    rate: float
+    low: float
+    high: float
+
+
+Z95 = 1.959963984540054
+
+
+def wilson(successes: int, trials: int, z: float = Z95) -> Interval | None:
+    """Return a rate with its Wilson score interval, or None when there was no trial.
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    It assumes independent trials; repeats of one case are not independent, so with repeats it is too narrow.
+
+    Args:
+        successes: 0 to ``trials``.
+        trials: Number of trials, 0 or more.
+        z: Normal quantile; the default gives 95 %.
+
+    Raises:
+        ValueError: ``successes`` is not between 0 and ``trials``.
+
+    Example:
+        >>> [round(x, 3) for x in wilson(9, 10)]
+        [0.9, 0.596, 0.982]
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f"{successes} successes in {trials} trials")
+    if trials == 0:
+        return None
+    rate = successes / trials
+    spread = z * z / trials
+    centre = (rate + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(rate * (1 - rate) / trials + spread / (4 * trials))
+    # The exact ends at 0 and 1 would otherwise miss by a rounding error.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == trials else min(1.0, centre + half)
+    return Interval(rate, low, high)
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """Return the value below which ``share`` (0 to 1) of ``values`` lie, linearly interpolated; None when empty.
+
+    Same definition as NumPy's default (Hyndman and Fan, type 7).
+
+    Example:
+        >>> percentile([1.0, 2.0, 3.0, 4.0], 0.5)
+        2.5
+    """
+    if not values:
+        return None
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
