@@ -1,0 +1,90 @@
+"""Prompt Cards: a Jupyter-native workbench for prompts.
+
+Names are loaded when first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from promptcard_ext._version import __version__
+
+if TYPE_CHECKING:
+    from promptcard_ext.kernel.workspace import connect
+    from promptcard_ext.core.assertions import Assertion
+    from promptcard_ext.core.card import Card, ModelSettings, Variable
+    from promptcard_ext.core.case import Case
+    from promptcard_ext.core.errors import PromptCardError
+    from promptcard_ext.core.results import Outcome
+    from promptcard_ext.interchange.card_file import load_card_file
+    from promptcard_ext.kernel.charts import latencies, outcomes, pass_rates
+    from promptcard_ext.kernel.run import run
+    from promptcard_ext.interchange.starters import starter_cards
+
+__all__ = [
+    "Assertion",
+    "Card",
+    "Case",
+    "ModelSettings",
+    "Outcome",
+    "PromptCardError",
+    "Variable",
+    "__version__",
+    "connect",
+    "latencies",
+    "load_card_file",
+    "outcomes",
+    "pass_rates",
+    "run",
+    "starter_cards",
+]
+
+_WHERE = {
+    "Assertion": "core.assertions",
+    "Card": "core.card",
+    "Case": "core.case",
+    "ModelSettings": "core.card",
+    "Outcome": "core.results",
+    "PromptCardError": "core.errors",
+    "Variable": "core.card",
+    "connect": "kernel.workspace",
+    "latencies": "kernel.charts",
+    "load_card_file": "interchange.card_file",
+    "outcomes": "kernel.charts",
+    "pass_rates": "kernel.charts",
+    "run": "kernel.run",
+    "starter_cards": "interchange.starters",
+}
+# These show live views; inside a kernel the widgets are made known when one of them is first used.
+_LIVE = frozenset({"connect", "run"})
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _LIVE:
+        _offer_widgets()
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def _offer_widgets() -> None:
+    import sys
+
+    if "ipykernel" in sys.modules:
+        import_module(f"{__name__}.widgets")
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Make Prompt Cards ready in a notebook (``%load_ext promptcard_ext``): ``pc`` and the live views."""
+    import_module(f"{__name__}.widgets")
+    shell.push({"pc": import_module(__name__)})
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Take ``pc`` back (``%unload_ext promptcard_ext``)."""
+    shell.drop_by_id({"pc": import_module(__name__)})

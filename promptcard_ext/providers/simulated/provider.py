@@ -26,22 +26,22 @@ class Profile:
         latency_ms: Median latency; 0 answers at once.
         spread: Spread of the latency (sigma of a log-normal distribution).
         error_rate: Share of first calls that are refused with 429 or 503; a repeated call succeeds.
-        chatter: Probability of talk around the answer when the prompt does not forbid it; a quarter of it when it does.
-        slips: Probability of a wrong answer.
+        slips: Probability of a spoiled answer under a prompt that fixes the form of the answer.
+        looseness: How many times likelier that is under one that does not.
         echo: Answer with the last message instead.
     """
 
     latency_ms: float = 120.0
     spread: float = 0.35
     error_rate: float = 0.0
-    chatter: float = 0.4
-    slips: float = 0.04
+    slips: float = 0.08
+    looseness: float = 4.0
     echo: bool = False
 
 
 PROFILES = {
     "steady": Profile(),
-    "hasty": Profile(latency_ms=55.0, spread=0.6, error_rate=0.05, chatter=0.8, slips=0.14),
+    "hasty": Profile(latency_ms=55.0, spread=0.6, error_rate=0.05, slips=0.2, looseness=2.5),
     "echo": Profile(latency_ms=0.0, spread=0.0, echo=True),
 }
 
@@ -109,7 +109,7 @@ def profile(name: str) -> Profile:
         )
     numbers: dict[str, float] = {}
     for key, value in parse_qsl(options, keep_blank_values=True):
-        if key not in ("latency_ms", "spread", "error_rate", "chatter", "slips"):
+        if key not in ("latency_ms", "spread", "error_rate", "slips", "looseness"):
             raise UnknownModel(f"simulated:{base} has no option '{key:.40}'.")
         try:
             numbers[key] = float(value)

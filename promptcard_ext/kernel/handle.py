@@ -1,0 +1,195 @@
+"""The handle of a run: what `pc.run()` and `workspace.run()` return at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Any
+
+from promptcard_ext.core.errors import PromptCardError
+from promptcard_ext.core.results import Counts, ItemResult
+from promptcard_ext.stats.summary import SummaryRow, cost_text, rate_text, summarise
+from promptcard_ext.stats.intervals import wilson
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FINAL = frozenset({"completed", "cancelled", "failed"})
+
+
+class RunHandle:
+    """A run that goes on in the background, here or on the server.
+
+    Show it in a notebook to watch it; ``wait()`` or ``await`` it for the end. All methods may be called from any thread.
+
+    Attributes:
+        id: Id on the server, or None for a run in this process.
+        name: What to call it.
+        error: Why it failed, once ``status`` is ``failed``.
+    """
+
+    def __init__(self, name: str, total: int, cancel: Callable[[], None], id: str | None = None) -> None:  # noqa: A002
+        self.id, self.name, self.error = id, name, None  # type: ignore[var-annotated]
+        self._cancel = cancel
+        # Guards everything below; `_changed` wakes those who wait. Held only for bookkeeping, never while calling out.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._status = "queued"
+        self._counts = Counts(total=total)
+        self._results: dict[int, ItemResult] = {}
+        self._arrived: list[int] = []
+        self._listeners: list[Callable[[], None]] = []
+        self._freezers: list[Callable[[], None]] = []
+
+    # -- for whoever feeds it ----------------------------------------------------------------------------------------
+
+    def feed(self, results: Iterable[ItemResult] = (), *, status: str | None = None, error: Any = None) -> None:
+        """Take in results and a new status (called by the engine's thread or by the stream from the server).
+
+        A result that is already known is ignored, so that a stream may repeat itself after a reconnection.
+        """
+        with self._changed:
+            for result in results:
+                if result.ordinal not in self._results:
+                    self._results[result.ordinal] = result
+                    self._arrived.append(result.ordinal)
+                    self._counts.add(result)
+            if status is not None and self._status not in FINAL:
+                self._status, self.error = status, error
+            listeners = list(self._listeners)
+            self._changed.notify_all()
+        for listener in listeners:
+            listener()
+
+    def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call ``listener`` (from any thread; it must only hand off) whenever something changed.
+
+        Returns:
+            A function that ends it.
+        """
+        with self._lock:
+            self._listeners.append(listener)
+
+        def end() -> None:
+            with self._lock:
+                if listener in self._listeners:
+                    self._listeners.remove(listener)
+
+        return end
+
+    def on_freeze(self, freezer: Callable[[], None]) -> None:
+        """Call ``freezer`` once when somebody has waited for the end: views then become static."""
+        with self._lock:
+            self._freezers.append(freezer)
+
+    # -- for whoever uses it -----------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        """``queued``, ``running``, ``cancelling``, ``completed``, ``cancelled`` or ``failed``."""
+        with self._lock:
+            return self._status
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will come."""
+        return self.status in FINAL
+
+    @property
+    def counts(self) -> Counts:
+        """Totals so far (a copy)."""
+        import copy
+
+        with self._lock:
+            return copy.copy(self._counts)
+
+    def results(self) -> list[ItemResult]:
+        """Return the results so far, in the order of the plan."""
+        with self._lock:
+            found = list(self._results.values())
+        return sorted(found, key=lambda result: result.ordinal)
+
+    def window(self, first: int, last: int) -> list[ItemResult]:
+        """Return results ``first`` up to (not including) ``last`` in order of arrival."""
+        with self._lock:
+            return [self._results[ordinal] for ordinal in self._arrived[max(0, first) : last]]
+
+    def wait(self, timeout: float | None = None) -> RunHandle:
+        """Wait for the end and return the handle itself. Interrupting it cancels the run.
+
+        Args:
+            timeout: Seconds; None waits as long as it takes.
+
+        Raises:
+            TimeoutError: It still runs after ``timeout``; the run goes on.
+            PromptCardError: The run failed as a whole. Failed items are results, not exceptions.
+        """
+        try:
+            with self._changed:
+                if not self._changed.wait_for(lambda: self._status in FINAL, timeout):
+                    raise TimeoutError(f"Run '{self.name}' still runs after {timeout:g} s.")
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
+        return self._ended()
+
+    def __await__(self) -> Generator[Any, None, RunHandle]:
+        return self._wait_async().__await__()
+
+    async def _wait_async(self) -> RunHandle:
+        loop = asyncio.get_running_loop()
+        done = asyncio.Event()
+        end = self.on_change(lambda: self.finished and loop.call_soon_threadsafe(done.set))  # type: ignore[func-returns-value]
+        try:
+            if not self.finished:
+                await done.wait()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        finally:
+            end()
+        return self._ended()
+
+    def _ended(self) -> RunHandle:
+        with self._lock:
+            freezers, self._freezers = self._freezers, []
+        for freeze in freezers:
+            freeze()
+        if isinstance(self.error, PromptCardError):
+            raise self.error
+        return self
+
+    def cancel(self) -> None:
+        """Stop it. What has a result keeps it; calls in flight are aborted. Does nothing once it has ended."""
+        if not self.finished:
+            self.feed(status="cancelling")
+            self._cancel()
+
+    def summary(self) -> list[SummaryRow]:
+        """Return one row per card version and model."""
+        return summarise(self.results())
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per item as a data frame (columns: docs/users/results.md)."""
+        from promptcard_ext.interchange.frames import results_frame
+
+        return results_frame(self.results())
+
+    def __repr__(self) -> str:
+        counts = self.counts
+        rate = wilson(counts.passed, counts.judged)
+        parts = [f"{counts.done} of {counts.total}"]
+        if counts.done:
+            parts += [f"pass {rate_text(rate, counts)}", cost_text(counts.cost_usd, counts.priced, counts.done)]
+        return f"<Run '{self.name}' {self.status}: {', '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        from promptcard_ext.kernel.display import run_html
+
+        return run_html(self)
+
+    def _ipython_display_(self) -> None:
+        from promptcard_ext.kernel.display import show_run
+
+        show_run(self)
