@@ -1,0 +1,1 @@
+"""The database: tables, migrations, transactions, and the check that tenants are kept apart."""

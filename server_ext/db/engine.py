@@ -1,0 +1,108 @@
+"""The one way to the database: a transaction that names its workspace and its user before anything else.
+
+Row-level security shows a transaction only the rows of the workspace it has named, so a forgotten ``WHERE`` shows
+nothing rather than everything. The settings are local to the transaction: a pooled connection carries none over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from server_ext.db.errors import translated
+from server_ext.db.text import dump_json, load_json
+
+_NAME_TENANT = sa.text(
+    "select set_config('app.workspace_id', :workspace_id, true), set_config('app.user_id', :user_id, true)"
+)
+
+
+class Database:
+    """A pool of connections in the application's role.
+
+    Args:
+        url: ``postgresql+psycopg://…``.
+        pool_size: Most connections this process opens; a further transaction waits up to ten seconds for one.
+        statement_timeout_s: After this long PostgreSQL gives a statement up.
+
+    Example::
+
+        with database.transaction(workspace_id) as connection:
+            connection.execute(sa.select(tables.runs))
+    """
+
+    def __init__(self, url: str, pool_size: int = 8, *, statement_timeout_s: float = 30) -> None:
+        self._engine = make_engine(url, pool_size=pool_size, statement_timeout_s=statement_timeout_s)
+
+    @contextmanager
+    def transaction(self, workspace_id: UUID | None = None, user_id: UUID | None = None) -> Iterator[sa.Connection]:
+        """Yield a connection in a transaction that sees ``workspace_id`` and acts for ``user_id``.
+
+        Committed at the end, rolled back when an exception leaves the block. Without a workspace no rows of any
+        workspace are seen; with only a user, that user's own row, memberships and workspaces are.
+
+        Raises:
+            Unavailable: The database does not answer, is full (``disk_full``) or took too long.
+        """
+        with translated(), self._engine.begin() as connection:
+            connection.execute(
+                _NAME_TENANT,
+                {"workspace_id": str(workspace_id or ""), "user_id": str(user_id or "")},
+            )
+            yield connection
+
+    def dispose_after_fork(self) -> None:
+        """Forget the parent's connections in a forked child, without closing them for the parent."""
+        self._engine.dispose(close=False)
+
+    def close(self) -> None:
+        """Close all connections that are not in use."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def make_engine(url: str, *, pool_size: int = 8, statement_timeout_s: float = 30) -> sa.Engine:
+    """Return an engine with our time limits and our JSON. Everything but migrations goes through `Database`."""
+    return sa.create_engine(
+        sa.make_url(url).set(drivername="postgresql+psycopg"),
+        connect_args=_connect_args(statement_timeout_s),
+        hide_parameters=True,  # an error message may reach a log; a prompt must not
+        json_serializer=dump_json,
+        json_deserializer=load_json,
+        max_overflow=0,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        pool_size=pool_size,
+        pool_timeout=10,
+    )
+
+
+def _connect_args(statement_timeout_s: float) -> dict[str, Any]:
+    settings = {
+        "statement_timeout": round(statement_timeout_s * 1000),
+        "idle_in_transaction_session_timeout": 60_000,
+        "timezone": "UTC",
+        "jit": "off",  # compiling costs more than our short statements take
+    }
+    return {
+        "application_name": "promptcards",
+        "connect_timeout": 5,
+        "keepalives": 1,
+        "keepalives_count": 3,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+        "tcp_user_timeout": 30_000,
+    }

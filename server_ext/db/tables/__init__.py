@@ -1,0 +1,54 @@
+"""Every table, for SQLAlchemy Core. The migrations create them; a test holds the two together."""
+
+from __future__ import annotations
+
+import re
+
+from server_ext.db.tables.accounts import memberships, user_identities, users, workspaces
+from server_ext.db.tables.cards import card_labels, card_versions, prompt_cards, test_cases
+from server_ext.db.tables.columns import SafeText, metadata
+from server_ext.db.tables.facts import analytics_events, audit_log, performance_metrics
+from server_ext.db.tables.results import (
+    generations,
+    price_book,
+    rollup_hours,
+    rollup_latency,
+    test_executions,
+)
+from server_ext.db.tables.runs import attempts, outbox, reports, run_cases, run_events, runs, tasks
+
+__all__ = [
+    "SafeText",
+    "analytics_events",
+    "attempts",
+    "audit_log",
+    "card_labels",
+    "card_versions",
+    "generations",
+    "is_partition",
+    "memberships",
+    "metadata",
+    "outbox",
+    "performance_metrics",
+    "price_book",
+    "prompt_cards",
+    "reports",
+    "rollup_hours",
+    "rollup_latency",
+    "run_cases",
+    "run_events",
+    "runs",
+    "tasks",
+    "test_cases",
+    "test_executions",
+    "user_identities",
+    "users",
+    "workspaces",
+]
+
+_PARTITION = re.compile(r"(test_executions|analytics_events|performance_metrics)_(y\d{4}m\d{2}|default)")
+
+
+def is_partition(table: str) -> bool:
+    """Tell whether ``table`` is a month of a fact table; those are made as time goes by, not by migrations."""
+    return _PARTITION.fullmatch(table) is not None

@@ -1,0 +1,156 @@
+"""Runs, the work they are cut into, the ledger of calls, and what goes on the queue."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from server_ext.db.tables.columns import (
+    Timestamp,
+    author,
+    counter,
+    document,
+    key,
+    measured,
+    metadata,
+    moment,
+    short,
+    tenant,
+    within,
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    tenant(),
+    key(),
+    moment("created_at"),
+    author(),
+    sa.Column("card_id", sa.Uuid, nullable=False),
+    short("name", ""),
+    short("status", "queued"),
+    document("plan"),
+    sa.Column("total", sa.Integer, nullable=False),
+    counter("recorded"),
+    counter("passed"),
+    counter("failed"),
+    counter("errored"),
+    counter("unscored"),
+    sa.Column("cost_usd", sa.Numeric, nullable=False, server_default=sa.text("0")),
+    counter("priced"),
+    counter("event_seq", sa.BigInteger),
+    short("engine_version", nullable=True),
+    sa.Column("budget_usd", sa.Numeric),
+    short("idempotency_key", nullable=True),
+    sa.Column("started_at", Timestamp),
+    sa.Column("finished_at", Timestamp),
+    document("error", nullable=True),
+    sa.UniqueConstraint("workspace_id", "id", "created_at"),
+    sa.UniqueConstraint("workspace_id", "idempotency_key"),
+    within("card_id", "prompt_cards.id"),
+    sa.Index("runs_card_idx", "workspace_id", "card_id", "created_at"),
+    sa.Index("runs_created_idx", "workspace_id", "created_at"),
+)
+
+run_cases = sa.Table(
+    "run_cases",
+    metadata,
+    tenant(),
+    sa.Column("run_id", sa.Uuid, primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("case_id", sa.Uuid),
+    short("case_uid"),
+    short("name"),
+    document("input_variables"),
+    document("assertions", "[]"),
+    within("run_id", "runs.id"),
+)
+
+run_events = sa.Table(
+    "run_events",
+    metadata,
+    tenant(),
+    sa.Column("run_id", sa.Uuid, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    short("kind"),
+    document("payload", "{}"),
+    measured("at"),
+    within("run_id", "runs.id"),
+)
+
+reports = sa.Table(
+    "reports",
+    metadata,
+    tenant(),
+    key(),
+    sa.Column("run_id", sa.Uuid, nullable=False),
+    short("kind"),
+    short("status", "queued"),
+    sa.Column("html", sa.LargeBinary),
+    sa.Column("notebook", sa.LargeBinary),
+    sa.Column("size", sa.Integer),
+    document("error", nullable=True),
+    author(),
+    moment("created_at"),
+    sa.Column("finished_at", Timestamp),
+    within("run_id", "runs.id"),
+    sa.Index("reports_run_idx", "workspace_id", "run_id"),
+)
+
+tasks = sa.Table(
+    "tasks",
+    metadata,
+    tenant(),
+    key(),
+    short("kind"),
+    sa.Column("run_id", sa.Uuid),
+    sa.Column("report_id", sa.Uuid),
+    sa.Column("first_ordinal", sa.Integer),
+    sa.Column("last_ordinal", sa.Integer),
+    short("state", "queued"),
+    sa.Column("lease_token", sa.Uuid),
+    sa.Column("lease_until", Timestamp),
+    short("worker", nullable=True),
+    counter("attempt"),
+    sa.Column("max_attempts", sa.Integer, nullable=False, server_default=sa.text("20")),
+    document("last_error", nullable=True),
+    sa.Column("rung_at", Timestamp),
+    moment("created_at"),
+    sa.Column("finished_at", Timestamp),
+    within("run_id", "runs.id"),
+    within("report_id", "reports.id"),
+    sa.Index("tasks_run_idx", "workspace_id", "run_id"),
+    sa.Index(
+        "tasks_live_idx",
+        "workspace_id",
+        "created_at",
+        postgresql_where=sa.text("state = ANY (ARRAY['queued'::text, 'leased'::text])"),
+    ),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    tenant(),
+    sa.Column("run_id", sa.Uuid, primary_key=True),
+    sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("task_id", sa.Uuid, nullable=False),
+    sa.Column("lease_token", sa.Uuid, nullable=False),
+    short("worker"),
+    short("state", "open"),
+    measured("claimed_at"),
+    sa.Column("closed_at", Timestamp),
+    within("run_id", "runs.id"),
+    within("task_id", "tasks.id"),
+    sa.Index("attempts_open_idx", "workspace_id", "task_id", postgresql_where=sa.text("state = 'open'::text")),
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    tenant(),
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    short("kind"),
+    sa.Column("ref_id", sa.Uuid, nullable=False),
+    moment("created_at"),
+)
