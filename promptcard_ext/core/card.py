@@ -43,11 +43,18 @@ class Variable(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     default: Any = msgspec.UNSET
     values: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        coerce_fields(self, f"variable '{self.name!s:.60}'")
+        if self.type == "enum" and not self.values:
+            raise CardError(f"Variable '{self.name}' is an enum without 'values'.", code="variable_values")
+        if self.default is not msgspec.UNSET:
+            self.check(self.default, "the card (its default)")
+
     def check(self, value: Any, where: str) -> None:
         """Raise `CardError` (``variable_type``) when ``value`` does not fit; ``where`` names the case."""
         if self.type == "enum" and value not in self.values:
             raise CardError(
-                f"Variable '{self.name}' of {where} is {value!r}, not one of {', '.join(self.values)}.",
+                f"Variable '{self.name}' of {where} is {value!r:.60}, not one of {', '.join(self.values)}.",
                 code="variable_type",
             )
         if not _FITS[self.type](value):
@@ -92,6 +99,9 @@ class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     stream: bool = False
     response_format: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        coerce_fields(self, "the model settings")
+
 
 class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A prompt card in one version.
@@ -132,6 +142,14 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
                 hint=f"For example '{slug}'." if NAME.fullmatch(slug) else "",
                 code="card_name",
             )
+        try:
+            digest(self.content)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise CardError(
+                f"A default or a setting of card '{self.name}' is not JSON: {error}.",
+                code="card_invalid",
+                hint="Use text, numbers, true/false, null, lists and mappings.",
+            ) from None
         used = self.used_variables
         if not self.variables:
             return
@@ -179,6 +197,24 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
             "variables": msgspec.to_builtins(self.variables),
             "settings": msgspec.to_builtins(self.settings),
         }
+
+    @classmethod
+    def from_content(cls, name: str, content: Mapping[str, Any], **head: Any) -> Card:
+        """Return the card that has this `content`; ``head`` are the fields that are not part of it.
+
+        Raises:
+            CardError: The content is not one that this version of the program understands (``content_unknown``).
+        """
+        parts = {message["role"]: message["content"] for message in content["messages"]}
+        if len(parts) < len(content["messages"]) or not {"user"} <= set(parts) <= {"user", "system"}:
+            raise CardError(
+                f"Card '{name}' has messages that this version does not understand.",
+                hint="Update promptcards.",
+                code="content_unknown",
+            )
+        fields = {"name": name, "template": parts["user"], "system": parts.get("system")}
+        kept = {key: content[key] for key in ("variables", "settings")}
+        return msgspec.convert({**fields, **kept, **head}, cls)
 
     @property
     def content_hash(self) -> str:

@@ -1,0 +1,68 @@
+"""What a worker process works with. RQ forks per job; a connection must not cross the fork."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from redis import Redis
+
+from server_ext.db.engine import Database
+
+DEFAULT_LEASE_S = 30.0
+
+
+@dataclass
+class Context:
+    """Connections of this process, opened when first used and again after a fork.
+
+    Attributes:
+        lease_s: How long a worker may be silent before its task is given to another.
+    """
+
+    database_url: str
+    redis_url: str
+    worker: str
+    lease_s: float = DEFAULT_LEASE_S
+    _pid: int = 0
+    _database: Database | None = field(default=None, repr=False)
+    _redis: Redis | None = field(default=None, repr=False)
+
+    @property
+    def database(self) -> Database:
+        """The database."""
+        self._check_process()
+        if self._database is None:
+            self._database = Database(self.database_url, pool_size=4)
+        return self._database
+
+    @property
+    def redis(self) -> Redis:
+        """Redis, for news."""
+        self._check_process()
+        if self._redis is None:
+            self._redis = Redis.from_url(self.redis_url, socket_timeout=5, socket_connect_timeout=5)
+        return self._redis
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            # After a fork the parent's objects are dropped, not closed: closing would end the parent's connections.
+            if self._database is not None:
+                self._database.dispose_after_fork()
+            self._pid, self._database, self._redis = os.getpid(), None, None
+
+
+_current: Context | None = None
+
+
+def install(context: Context) -> None:
+    """Make ``context`` the one of this process and of the children it forks."""
+    global _current
+    _current = context
+
+
+def current() -> Context:
+    """Return the context of this process."""
+    if _current is None:
+        raise RuntimeError("this process is not a Prompt Cards worker")
+    return _current

@@ -1,0 +1,77 @@
+"""Keeps a lease alive, and says when to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from promptcard_ext.core.errors import Unavailable
+from server_ext.db.engine import Database
+from server_ext.services import tasks
+
+INTERVAL_S = 0.5  # also how soon a cancellation is noticed
+
+
+class Heartbeat:
+    """Renews a lease from a thread of its own, so that a busy event loop cannot make it late.
+
+    Attributes:
+        reason: Why to stop: ``lost`` (another worker has the task, or no database for half the lease),
+            ``cancelled`` (by a user), ``drain`` (this worker shuts down); an empty text as long as there is none.
+    """
+
+    def __init__(self, database: Database, lease: tasks.Lease, lease_s: float) -> None:
+        self._database, self._lease, self._lease_s = database, lease, lease_s
+        self.reason = ""
+        self._listeners: list[Callable[[], None]] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="promptcards-heartbeat", daemon=True)
+
+    def on_stop(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` from the thread when there is a reason to stop; at once when there is one already."""
+        self._listeners.append(listener)
+        if self.reason:
+            listener()
+
+    def drain(self) -> None:
+        """Stop because the worker shuts down; the task goes back to the queue."""
+        self._stop("drain")
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join(timeout=10)
+
+    def _beat(self) -> None:
+        renewed = time.monotonic()
+        interval = min(INTERVAL_S, self._lease_s / 3)
+        while not self._ended.wait(interval):
+            try:
+                status = tasks.renew(self._database, self._lease, self._lease_s)
+            except Unavailable:
+                # Without a database nobody can tell us that the lease is gone: stop well before it may be.
+                if time.monotonic() - renewed > self._lease_s / 2:
+                    return self._stop("lost")
+                continue
+            if status is None:
+                return self._stop("lost")
+            if status == "cancelling":
+                self._stop("cancelled")
+            renewed = time.monotonic()
+        return None
+
+    def _stop(self, reason: str) -> None:
+        if self._ended.is_set() or self.reason == "lost":
+            return
+        self.reason = self.reason or reason
+        if reason == "lost":
+            self.reason = reason
+        for listener in self._listeners:
+            listener()

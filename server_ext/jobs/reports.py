@@ -1,0 +1,114 @@
+"""Makes a report: the notebook is run by papermill on a snapshot of the run, then rendered to offline HTML.
+
+The notebook's kernel gets a folder with the run's results, and neither a database address nor a token: it needs none.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from promptcard_ext.core.errors import PromptCardError, RunError
+from promptcard_ext.interchange.starters import shipped
+from server_ext.auth.actor import Actor
+from server_ext.jobs import report_html
+from server_ext.jobs.context import Context
+from server_ext.services import items, reports
+from server_ext.services.scope import Scope
+from server_ext.services.tasks import Lease
+
+PAGE = 2_000
+SERVICE = UUID(int=0)
+
+
+def render(context: Context, lease: Lease) -> None:
+    """Make the report of a lease and store it.
+
+    Raises:
+        RunError: The notebook failed (``report_failed``).
+    """
+    assert lease.report_id is not None
+    with tempfile.TemporaryDirectory(prefix="promptcards-report-") as folder:
+        with _scope(context, lease) as scope:
+            run = reports.started(scope, lease.report_id)
+        _write_snapshot(context, lease, run, Path(folder))
+        notebook = _execute(Path(folder), str(run["id"]))
+        html = report_html.render(notebook, title=run["name"])
+    with _scope(context, lease) as scope:
+        import nbformat
+
+        reports.done(scope, lease.report_id, html.encode(), nbformat.writes(notebook).encode())
+
+
+def mark_failed(context: Context, lease: Lease, error: PromptCardError) -> None:
+    """Say in the report's row why there is none."""
+    assert lease.report_id is not None
+    with _scope(context, lease) as scope:
+        reports.failed(scope, lease.report_id, error.to_dict())
+
+
+@contextmanager
+def _scope(context: Context, lease: Lease) -> Iterator[Scope]:
+    # Who asked for the report was checked when the task was made; the worker needs no more than to read.
+    with context.database.transaction(lease.workspace_id) as connection:
+        yield Scope(connection, lease.workspace_id, Actor(SERVICE, "worker", kind="job"), "viewer")
+
+
+def _write_snapshot(context: Context, lease: Lease, run: dict[str, Any], folder: Path) -> None:
+    (folder / "run.json").write_bytes(msgspec.json.encode(run))
+    after = -1
+    with (folder / "items.jsonl").open("wb") as file:
+        while True:
+            with _scope(context, lease) as scope:
+                page = items.list_items(scope, str(run["id"]), after, PAGE)
+            file.writelines(msgspec.json.encode(item) + b"\n" for item in page)
+            if len(page) < PAGE:
+                return
+            after = page[-1].ordinal
+
+
+def _execute(folder: Path, run_id: str) -> Any:
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    source, target = shipped("templates/reports") / "run_report.ipynb", folder / "report.ipynb"
+    with _environment(PROMPTCARDS_SNAPSHOT=str(folder), PROMPTCARDS_RENDER="static"):
+        try:
+            return papermill.execute_notebook(
+                str(source),
+                str(target),
+                parameters={"run_id": run_id},
+                kernel_name="python3",
+                progress_bar=False,
+                cwd=str(folder),
+                start_timeout=60,
+                execution_timeout=300,
+                store_widget_state=False,
+            )
+        except PapermillExecutionError as error:
+            raise RunError(
+                f"The report's notebook failed in cell {error.exec_count}: {error.ename}: {error.evalue:.300}",
+                code="report_failed",
+            ) from None
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Set variables for the kernel, and hide from it what would let it into the services."""
+    before = dict(os.environ)
+    try:
+        for name in list(os.environ):
+            if name.startswith("PROMPTCARDS_") or name.endswith(("_API_KEY", "_TOKEN", "_PASSWORD", "_SECRET")):
+                del os.environ[name]
+        os.environ.update(values)
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

@@ -1,0 +1,76 @@
+"""Runs a shard: the engine on one side, the recorder on the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from promptcard_ext.core.engine import Control, EngineOptions, execute
+from promptcard_ext.core.errors import RunError
+from promptcard_ext.core.events import ItemFinished
+from promptcard_ext.core.matrix import Item
+from promptcard_ext.core.pricing import shipped_prices
+from promptcard_ext.providers import Providers
+from server_ext.jobs import live
+from server_ext.jobs.context import Context
+from server_ext.jobs.heartbeat import Heartbeat
+from server_ext.jobs.recorder import Recorder
+from server_ext.services import shards, tasks
+
+
+def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat) -> None:
+    """Run what a shard still lacks. On return everything that was answered is recorded.
+
+    Raises:
+        PromptCardError: The shard cannot be run at all, or its results cannot be stored.
+    """
+    shard = shards.load(context.database, lease)
+    if not shard.pending:
+        return
+    control = Control()
+    heartbeat.on_stop(control.cancel)
+    announce(context, lease)
+    asyncio.run(_drive(context, lease, shard, control))
+
+
+async def _drive(context: Context, lease: tasks.Lease, shard: shards.Shard, control: Control) -> None:
+    prepared = shard.plan.prepare()
+    options = EngineOptions(concurrency=shard.document.concurrency, timeout_s=shard.document.timeout_s)
+    providers = Providers()
+    recorder = Recorder(context, lease, prepared, shard.version_ids)
+    items = {item.ordinal: item for item in shard.pending}
+    events = execute(
+        prepared,
+        providers,
+        prices=shipped_prices(),
+        options=options,
+        control=control,
+        attempts=_Ledger(context, lease),
+        items=shard.pending,
+    )
+    try:
+        async with recorder:
+            async for event in events:
+                if isinstance(event, ItemFinished):
+                    await recorder.add(items[event.result.ordinal], event.result)
+    finally:
+        await providers.close()
+
+
+class _Ledger:
+    """Writes the intention to call into the database before the calls are made."""
+
+    def __init__(self, context: Context, lease: tasks.Lease) -> None:
+        self._context, self._lease = context, lease
+
+    async def open(self, items: Sequence[Item]) -> None:
+        """Record the attempts, or raise `RunError` when the lease is lost."""
+        ordinals = [item.ordinal for item in items]
+        if not await asyncio.to_thread(tasks.open_attempts, self._context.database, self._lease, ordinals):
+            raise RunError("Another worker has this shard.", code="lease_lost")
+
+
+def announce(context: Context, lease: tasks.Lease) -> None:
+    """Tell whoever watches the run to look again."""
+    if lease.run_id is not None:
+        live.publish(context.redis, lease.workspace_id, lease.run_id, 0)

@@ -1,0 +1,184 @@
+"""Writing results: one transaction a batch, each item once, whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.dialects.postgresql import insert
+
+from promptcard_ext.core.card import Message, ModelSettings
+from promptcard_ext.core.matrix import Item
+from promptcard_ext.core.results import ItemResult
+from server_ext.db import rollups
+from server_ext.db.tables import attempts, generations, runs, test_executions
+from server_ext.services import runs as run_service
+from server_ext.services.tasks import Lease
+
+
+class Recorded(Struct, frozen=True):
+    """One result on its way into the database, with the prompt that led to it.
+
+    Attributes:
+        case_position: Place of the case in the whole run.
+    """
+
+    item: Item
+    result: ItemResult
+    case_position: int
+    messages: tuple[Message, ...]
+    settings: ModelSettings
+
+
+def record(connection: sa.Connection, lease: Lease, version_ids: Sequence[UUID], batch: Sequence[Recorded]) -> int:
+    """Store a batch: generations, executions, rollups, counts, event and attempts.
+
+    An item that has a result keeps it (another worker may have been faster). The late answer is kept as a generation
+    all the same, and its attempt is marked ``late``: it was paid for.
+
+    Args:
+        version_ids: Ids of the plan's card versions, in its order.
+
+    Returns:
+        The number of the run's event that brings these results; 0 when there were none to bring.
+    """
+    # Recorders of one run take turns on its row: that gives events their order, and counts that add up.
+    run = run_service.lock(connection, lease.workspace_id, lease.run_id)  # type: ignore[arg-type]
+    generation_ids = _insert_generations(connection, lease, batch)
+    seq = run.event_seq + 1
+    rows = [
+        _execution(run, lease, version_ids[one.item.card], one, generation_id, seq)
+        for one, generation_id in zip(batch, generation_ids, strict=True)
+    ]
+    stored = _insert_executions(connection, rows)
+    _close_attempts(connection, lease, [one.item.ordinal for one in batch], stored)
+    fresh = [row for row in rows if row["ordinal"] in stored]
+    if not fresh:
+        return 0
+    rollups.add(connection, fresh)
+    counts = _count(connection, run, fresh)
+    payload = {"counts": msgspec.to_builtins(counts), "items": len(fresh)}
+    run_service.add_event(connection, lease.workspace_id, run.id, seq, "items", payload)
+    return int(seq)
+
+
+def _insert_generations(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -> list[UUID | None]:
+    rows = [_generation(lease, one) for one in batch if one.result.generation is not None]
+    if not rows:
+        return [None] * len(batch)
+    statement = sa.insert(generations).returning(generations.c.id, sort_by_parameter_order=True)
+    ids = iter(connection.execute(statement, rows).scalars().all())
+    return [next(ids) if one.result.generation is not None else None for one in batch]
+
+
+def _generation(lease: Lease, one: Recorded) -> dict[str, Any]:
+    generation = one.result.generation
+    assert generation is not None
+    tokens = generation.tokens
+    return {
+        "workspace_id": lease.workspace_id,
+        "request_hash": generation.request_hash,
+        "request": {"messages": msgspec.to_builtins(one.messages), "settings": msgspec.to_builtins(one.settings)},
+        "provider": generation.provider,
+        "model": generation.model,
+        "model_reported": generation.model_reported,
+        "fingerprint": generation.fingerprint,
+        "output": generation.output,
+        "tool_calls": generation.tool_calls,
+        "finish_reason": generation.finish_reason,
+        "tokens_input": tokens.input,
+        "tokens_output": tokens.output,
+        "tokens_cached": tokens.cached,
+        "tokens_reasoning": tokens.reasoning,
+        "latency_ms": generation.latency_ms,
+        "ttft_ms": generation.ttft_ms,
+        "price_id": UUID(generation.price_id) if generation.price_id else None,
+        "cost_usd": generation.cost_usd,
+    }
+
+
+def _execution(
+    run: Any, lease: Lease, version_id: UUID, one: Recorded, generation_id: UUID | None, seq: int
+) -> dict[str, Any]:
+    result, generation = one.result, one.result.generation
+    return {
+        "workspace_id": lease.workspace_id,
+        "run_id": run.id,
+        "run_created_at": run.created_at,
+        "ordinal": result.ordinal,
+        "card_version_id": version_id,
+        "case_position": one.case_position,
+        "case_uid": result.case_uid,
+        "model": result.model,
+        "provider": result.model.partition(":")[0],
+        "repeat": result.repeat,
+        "generation_id": generation_id,
+        "outcome": str(result.outcome),
+        "reason": result.reason,
+        "message": result.message,
+        "assertion_results": msgspec.to_builtins(result.verdicts),
+        "latency_ms": generation.latency_ms if generation else None,
+        "tokens_input": generation.tokens.input if generation else None,
+        "tokens_output": generation.tokens.output if generation else None,
+        "cost_usd": generation.cost_usd if generation else None,
+        "attempt": lease.attempt,
+        "event_seq": seq,
+    }
+
+
+def _insert_executions(connection: sa.Connection, rows: list[dict[str, Any]]) -> set[int]:
+    statement = insert(test_executions).on_conflict_do_nothing().returning(test_executions.c.ordinal)
+    return set(connection.execute(statement, rows).scalars())
+
+
+def _close_attempts(connection: sa.Connection, lease: Lease, ordinals: list[int], stored: set[int]) -> None:
+    for state, which in (("recorded", stored), ("late", set(ordinals) - stored)):
+        if which:
+            connection.execute(
+                sa.update(attempts)
+                .where(
+                    attempts.c.workspace_id == lease.workspace_id,
+                    attempts.c.run_id == lease.run_id,
+                    attempts.c.attempt == lease.attempt,
+                    attempts.c.ordinal.in_(which),
+                )
+                .values(state=state, closed_at=sa.func.clock_timestamp())
+            )
+
+
+def _count(connection: sa.Connection, run: Any, rows: list[dict[str, Any]]) -> Any:
+    outcome = [row["outcome"] for row in rows]
+    costs = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
+    added = {
+        "recorded": len(rows),
+        **{column: outcome.count(str(name)) for name, column in run_service.COUNT_COLUMN.items()},
+        "priced": len(costs),
+        "cost_usd": sum(costs),
+        "event_seq": 1,
+    }
+    updated = connection.execute(
+        sa.update(runs)
+        .where(runs.c.workspace_id == run.workspace_id, runs.c.id == run.id)
+        .values({name: runs.c[name] + value for name, value in added.items()})
+        .returning(runs)
+    ).one()
+    return run_service.counts(updated)
+
+
+def recorded_ordinals(connection: sa.Connection, lease: Lease) -> set[int]:
+    """Return the ordinals of the lease's shard that have a result already: a resumed shard skips them."""
+    run = connection.execute(
+        sa.select(runs.c.created_at).where(runs.c.workspace_id == lease.workspace_id, runs.c.id == lease.run_id)
+    ).one()
+    e = test_executions.c
+    query = sa.select(e.ordinal).where(
+        e.workspace_id == lease.workspace_id,
+        e.run_id == lease.run_id,
+        e.run_created_at == run.created_at,
+        e.ordinal.between(lease.first_ordinal, lease.last_ordinal),
+    )
+    return set(connection.execute(query).scalars())

@@ -1,0 +1,76 @@
+"""What a worker needs to know to run its shard."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+
+from promptcard_ext.core.card import Card
+from promptcard_ext.core.case import Case
+from promptcard_ext.core.matrix import Item, Plan
+from server_ext.auth.actor import Actor
+from server_ext.db.engine import Database
+from server_ext.db.tables import run_cases, runs
+from server_ext.services import recording
+from server_ext.services.cases import as_case
+from server_ext.services.runs import PlanDocument, prepared_cards
+from server_ext.services.scope import Scope
+from server_ext.services.tasks import Lease
+
+
+class Shard(Struct, frozen=True):
+    """A slice of a run's plan and the items of it that have no result yet."""
+
+    plan: Plan
+    document: PlanDocument
+    pending: list[Item]
+
+    @property
+    def version_ids(self) -> list[UUID]:
+        """Ids of the card versions, in the plan's order."""
+        return [version.id for version in self.document.versions]
+
+
+def load(database: Database, lease: Lease) -> Shard:
+    """Return the shard of a lease, from the run's own copy of plan and cases."""
+    with database.transaction(lease.workspace_id) as connection:
+        run = connection.execute(
+            sa.select(runs.c.plan, runs.c.created_by).where(
+                runs.c.workspace_id == lease.workspace_id, runs.c.id == lease.run_id
+            )
+        ).one()
+        document = msgspec.convert(run.plan, PlanDocument)
+        # The worker acts for whoever started the run, with no more than the right to read.
+        actor = Actor(run.created_by, "worker", kind="job")
+        cards = prepared_cards(Scope(connection, lease.workspace_id, actor, "viewer"), document)
+        first, last = _case_range(lease, document)
+        cases = _cases(connection, lease, first, last)
+        done = recording.recorded_ordinals(connection, lease)
+    plan = _plan(cards, document, cases, first)
+    return Shard(plan, document, [item for item in plan.items() if item.ordinal not in done])
+
+
+def _case_range(lease: Lease, document: PlanDocument) -> tuple[int, int]:
+    assert lease.first_ordinal is not None
+    assert lease.last_ordinal is not None
+    return lease.first_ordinal // document.per_case, lease.last_ordinal // document.per_case
+
+
+def _cases(connection: sa.Connection, lease: Lease, first: int, last: int) -> list[Case]:
+    query = (
+        sa.select(run_cases)
+        .where(
+            run_cases.c.workspace_id == lease.workspace_id,
+            run_cases.c.run_id == lease.run_id,
+            run_cases.c.position.between(first, last),
+        )
+        .order_by(run_cases.c.position)
+    )
+    return [as_case(row) for row in connection.execute(query)]
+
+
+def _plan(cards: list[Card], document: PlanDocument, cases: list[Case], first: int) -> Plan:
+    return Plan(cards, document.models, cases, document.repeats, first_case=first)

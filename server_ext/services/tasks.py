@@ -1,0 +1,246 @@
+"""Background work and the leases on it.
+
+A task is leased to one worker at a time, by the database's clock. The lease carries a token (a fence): whoever lost it
+can neither renew nor finish, and learns of it at the next renewal. A lease that runs out may be taken by another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from server_ext.db.engine import Database
+from server_ext.db.tables import attempts, outbox, runs, tasks
+from server_ext.services import runs as run_service
+from server_ext.services.scope import Scope
+
+
+class Lease(Struct, frozen=True):
+    """The right to work on one task for a while."""
+
+    workspace_id: UUID
+    task_id: UUID
+    token: UUID
+    worker: str
+    attempt: int
+    kind: str
+    run_id: UUID | None
+    report_id: UUID | None
+    first_ordinal: int | None
+    last_ordinal: int | None
+
+
+class Note(Struct, frozen=True):
+    """That a task waits for a worker; ids only."""
+
+    workspace_id: UUID
+    task_id: UUID
+    kind: str
+
+
+def claim(database: Database, workspace_id: UUID, task_id: UUID, worker: str, lease_s: float) -> Lease | None:
+    """Lease a task, or return None when it is done, cancelled or leased to somebody else.
+
+    A task that was taken up ``max_attempts`` times without an end is given up: it fails, and its run with it.
+    """
+    until = sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
+    free = sa.or_(
+        tasks.c.state == "queued", sa.and_(tasks.c.state == "leased", tasks.c.lease_until < sa.func.clock_timestamp())
+    )
+    with database.transaction(workspace_id) as connection:
+        # The run's row before the task's: the order in which a cancellation locks them too.
+        run_id = connection.execute(
+            sa.select(tasks.c.run_id).where(tasks.c.workspace_id == workspace_id, tasks.c.id == task_id)
+        ).scalar_one_or_none()
+        run = run_service.lock(connection, workspace_id, run_id) if run_id else None
+        # Of two workers the second sees what the first one made of the row.
+        row = connection.execute(
+            sa.select(tasks)
+            .where(tasks.c.workspace_id == workspace_id, tasks.c.id == task_id, free)
+            .with_for_update(skip_locked=True)
+        ).one_or_none()
+        if row is None:
+            return None
+        _abandon_attempts(connection, workspace_id, task_id)
+        if row.attempt >= row.max_attempts:
+            _end(connection, row, "failed", {"code": "too_many_attempts", "message": "Its workers died too often."})
+            return None
+        leased = connection.execute(
+            _this(sa.update(tasks), row)
+            .values(
+                state="leased",
+                lease_token=sa.func.gen_random_uuid(),
+                lease_until=until,
+                worker=worker[:200],
+                attempt=tasks.c.attempt + 1,
+            )
+            .returning(tasks.c.lease_token, tasks.c.attempt)
+        ).one()
+        if run is not None and run.status == "queued":
+            run_service.move(connection, run, "running")
+        return Lease(
+            workspace_id, task_id, leased.lease_token, worker, leased.attempt, row.kind, row.run_id, row.report_id,
+            row.first_ordinal, row.last_ordinal,
+        )  # fmt: skip
+
+
+def _abandon_attempts(connection: sa.Connection, workspace_id: UUID, task_id: UUID) -> None:
+    """Calls that a dead worker had announced and not recorded: they may have been made, and paid for."""
+    connection.execute(
+        sa.update(attempts)
+        .where(attempts.c.workspace_id == workspace_id, attempts.c.task_id == task_id, attempts.c.state == "open")
+        .values(state="unknown", closed_at=sa.func.clock_timestamp())
+    )
+
+
+def renew(database: Database, lease: Lease, lease_s: float) -> str | None:
+    """Prolong a lease.
+
+    Returns:
+        The status of the run (so that a worker notices that it should stop), an empty text for a task without a run,
+        or None when the lease is lost.
+    """
+    until = sa.func.clock_timestamp() + sa.func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
+    with database.transaction(lease.workspace_id) as connection:
+        held = connection.execute(
+            _mine(sa.update(tasks), lease).values(lease_until=until).returning(tasks.c.run_id)
+        ).one_or_none()
+        if held is None:
+            return None
+        if held.run_id is None:
+            return ""
+        status: str = connection.execute(
+            sa.select(runs.c.status).where(runs.c.workspace_id == lease.workspace_id, runs.c.id == held.run_id)
+        ).scalar_one()
+        return status
+
+
+def finish(database: Database, lease: Lease, state: str, error: dict[str, Any] | None = None) -> bool:
+    """End a task as ``done``, ``failed`` or ``cancelled``, and its run when it was the last one.
+
+    Returns:
+        False when the lease was lost: then somebody else will end it.
+    """
+    with database.transaction(lease.workspace_id) as connection:
+        held = _mine_query(connection, lease)
+        if held is None:
+            return False
+        _release_attempts(connection, lease)
+        _end(connection, held, state, error)
+        return True
+
+
+def release(database: Database, lease: Lease, error: dict[str, Any] | None = None) -> bool:
+    """Give a task back, so that another worker takes it up at once."""
+    with database.transaction(lease.workspace_id) as connection:
+        held = _mine_query(connection, lease)
+        if held is None:
+            return False
+        _release_attempts(connection, lease)
+        connection.execute(
+            _mine(sa.update(tasks), lease).values(state="queued", lease_token=None, lease_until=None, last_error=error)
+        )
+        connection.execute(
+            sa.insert(outbox).values(workspace_id=lease.workspace_id, kind=lease.kind, ref_id=lease.task_id)
+        )
+        return True
+
+
+def _release_attempts(connection: sa.Connection, lease: Lease) -> None:
+    """Calls that were announced and, as the worker itself says, not completed."""
+    connection.execute(
+        sa.update(attempts)
+        .where(
+            attempts.c.workspace_id == lease.workspace_id,
+            attempts.c.task_id == lease.task_id,
+            attempts.c.lease_token == lease.token,
+            attempts.c.state == "open",
+        )
+        .values(state="released", closed_at=sa.func.clock_timestamp())
+    )
+
+
+def _end(connection: sa.Connection, task: Any, state: str, error: dict[str, Any] | None) -> None:
+    connection.execute(
+        _this(sa.update(tasks), task).values(
+            state=state, finished_at=sa.func.clock_timestamp(), last_error=error, lease_token=None, lease_until=None
+        )
+    )
+    if task.kind == "run_shard":
+        run_service.close_if_done(connection, task.workspace_id, task.run_id)
+
+
+def open_attempts(database: Database, lease: Lease, ordinals: list[int]) -> bool:
+    """Write down that these items are about to be called, before they are.
+
+    Returns:
+        False when the lease is lost: then nothing may be called.
+    """
+    with database.transaction(lease.workspace_id) as connection:
+        if _mine_query(connection, lease) is None:
+            return False
+        connection.execute(
+            sa.insert(attempts),
+            [
+                {
+                    "workspace_id": lease.workspace_id,
+                    "run_id": lease.run_id,
+                    "ordinal": ordinal,
+                    "attempt": lease.attempt,
+                    "task_id": lease.task_id,
+                    "lease_token": lease.token,
+                    "worker": lease.worker,
+                }
+                for ordinal in ordinals
+            ],
+        )
+        return True
+
+
+def create(scope: Scope, kind: str, **references: Any) -> UUID:
+    """Make a task and the note that wakes a worker for it, in the scope's transaction."""
+    task_id: UUID = scope.connection.execute(
+        sa.insert(tasks).values(workspace_id=scope.workspace_id, kind=kind, **references).returning(tasks.c.id)
+    ).scalar_one()
+    scope.connection.execute(sa.insert(outbox).values(workspace_id=scope.workspace_id, kind=kind, ref_id=task_id))
+    return task_id
+
+
+def take_notes(database: Database, ring: Any, limit: int = 500) -> int:
+    """Hand notes from the outbox to ``ring``; they are gone only if it took them all.
+
+    A crash in between rings twice, which costs one look at the task; never not at all.
+    """
+    with database.transaction() as connection:
+        rows = connection.execute(sa.text("select * from pc.take_outbox(:limit)"), {"limit": limit}).all()
+        for row in rows:
+            ring(Note(row.workspace_id, row.ref_id, row.kind))
+        return len(rows)
+
+
+def overdue(database: Database, older_than_s: float, limit: int = 500) -> list[Note]:
+    """Return tasks that a worker should be woken for (again): waiting too long, or leased to one that went silent."""
+    query = sa.text("select * from pc.tasks_to_ring(make_interval(secs => :age), :limit)")
+    with database.transaction() as connection:
+        rows = connection.execute(query, {"age": older_than_s, "limit": limit}).all()
+    return [Note(row.workspace_id, row.id, row.kind) for row in rows]
+
+
+def _this(statement: Any, task: Any) -> Any:
+    return statement.where(tasks.c.workspace_id == task.workspace_id, tasks.c.id == task.id)
+
+
+def _mine(statement: Any, lease: Lease) -> Any:
+    return statement.where(
+        tasks.c.workspace_id == lease.workspace_id,
+        tasks.c.id == lease.task_id,
+        tasks.c.state == "leased",
+        tasks.c.lease_token == lease.token,
+    )
+
+
+def _mine_query(connection: sa.Connection, lease: Lease) -> Any:
+    return connection.execute(_mine(sa.select(tasks), lease).with_for_update()).one_or_none()
