@@ -19,7 +19,7 @@ from itertools import islice
 from msgspec.structs import replace
 
 from promptcard_ext.core.assertions.base import judge
-from promptcard_ext.core.errors import ProviderError
+from promptcard_ext.core.errors import ProviderError, RunError
 from promptcard_ext.core.events import ItemFinished, RunEvent, RunFinished, RunStarted
 from promptcard_ext.core.identity import digest
 from promptcard_ext.core.matrix import Item, Prepared
@@ -50,6 +50,12 @@ class EngineOptions:
     backoff_s: float = 0.5
     max_wait_s: float = 60.0
     claim: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("concurrency", "timeout_s", "max_calls", "claim"):
+            if not getattr(self, name) > 0:
+                problem = f"A run's {name} is {getattr(self, name)!r}; it must be more than 0."
+                raise RunError(problem, code="run_options")
 
 
 class Control:
@@ -104,12 +110,14 @@ async def execute(
         RunError: From the ``attempts`` port. Failures of single calls are results, not exceptions.
     """
     options, control = options or EngineOptions(), control or Control()
-    pending = list(prepared.plan.items() if items is None else items)
-    crew = _Crew(prepared, provider_of, prices, options, attempts, iter(pending))
-    counts = Counts(total=len(pending))
-    yield RunStarted(len(pending))
+    some = None if items is None else list(items)
+    total = prepared.plan.total if some is None else len(some)
+    source = prepared.plan.items() if some is None else iter(some)
+    crew = _Crew(prepared, provider_of, prices, options, attempts, source)
+    counts = Counts(total=total)
+    yield RunStarted(total)
     control.bind(asyncio.get_running_loop(), crew.stop)
-    crew.start(min(options.concurrency, len(pending)))
+    crew.start(min(options.concurrency, total))
     try:
         while batch := await crew.next_batch():
             for result in batch:
@@ -146,8 +154,23 @@ class _Crew:
         self._tasks = [asyncio.create_task(self._work()) for _ in range(slots)]
         self._stopper = asyncio.create_task(self.stop.wait())
         for task in self._tasks:
-            task.add_done_callback(lambda _: self._news.set())
-        self._stopper.add_done_callback(lambda _: self._news.set())
+            task.add_done_callback(self._on_end)
+        self._stopper.add_done_callback(self._on_stop)
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        # One that broke (the right to the items was lost) means that the others must not call any more either.
+        if not task.cancelled() and task.exception() is not None:
+            self._halt()
+        self._news.set()
+
+    def _on_stop(self, _: asyncio.Task[bool]) -> None:
+        # At once, not when the caller comes back for the next result: it may be busy storing the last ones.
+        self._halt()
+        self._news.set()
+
+    def _halt(self) -> None:
+        for task in self._tasks:
+            task.cancel()
 
     async def next_batch(self) -> list[ItemResult]:
         """Wait for results; an empty list means that there will be no more."""
@@ -214,6 +237,9 @@ class _Caller:
             generation = await self._generate(item)
         except ProviderError as error:
             return self._result(item, Outcome.ERROR, reason=error.code, message=str(error))
+        except Exception as error:  # noqa: BLE001  A provider may come from anybody; its bug is the end of one item.
+            message = f"The provider of {self.prepared.plan.models[item.model]} broke: {type(error).__name__}: {error}"
+            return self._result(item, Outcome.ERROR, reason="provider_crashed", message=f"{message:.500}")
         outcome, verdicts = judge(self.prepared.checks[item.case], generation)
         reason, message = _explain(outcome, verdicts)
         return self._result(item, outcome, reason, message, verdicts, generation)
@@ -280,7 +306,8 @@ class _Caller:
 
     async def _back_off(self, provider: Provider, error: ProviderError, call: int) -> None:
         options = self.options
-        if error.retry_after_s is not None:
+        # "Retry after 0 seconds" names no time: it waits like any other failure, or five calls would go out at once.
+        if error.retry_after_s:
             if error.retry_after_s > options.max_wait_s:
                 raise _exhausted(error, call)
             until = time.monotonic() + error.retry_after_s

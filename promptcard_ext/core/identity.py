@@ -17,6 +17,17 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def json_key(value: Any) -> Any:
+    """Return something hashable that is equal for equal JSON values: 1 equals 1.0, and true is not 1."""
+    if isinstance(value, bool):
+        return ("boolean", value)
+    if isinstance(value, list | tuple):
+        return ("list", tuple(json_key(item) for item in value))
+    if isinstance(value, dict):
+        return ("mapping", frozenset((name, json_key(item)) for name, item in value.items()))
+    return value
+
+
 def digest(value: Any) -> str:
     """Return the SHA-256 of the canonical JSON of ``value``, 64 hexadecimal digits."""
     # surrogatepass: a lone surrogate in a test case is odd, but it must have an identity too.

@@ -54,6 +54,8 @@ class Plan:
         for what, values in (("card", self.cards), ("model", self.models), ("case", self.cases)):
             if not values:
                 raise CardError(f"The run has no {what}.", code="plan_invalid", hint=f"Give at least one {what}.")
+        if first_case < 0:
+            raise CardError(f"The first case of the run is {first_case}; 0 is the least.", code="plan_invalid")
         if repeats < 1:
             raise CardError(f"The run has {repeats} repeats; 1 is the least.", code="plan_invalid")
         if len(set(self.models)) < len(self.models):
@@ -76,11 +78,19 @@ class Plan:
         return self.per_case * len(self.cases)
 
     def item(self, ordinal: int) -> Item:
-        """Return the item at ``ordinal`` (counted in the whole plan)."""
+        """Return the item at ``ordinal`` (counted in the whole plan).
+
+        Raises:
+            IndexError: It is not part of this plan, or of this slice of it.
+        """
         rest, card = divmod(ordinal, len(self.cards))
         rest, model = divmod(rest, len(self.models))
         case, repeat = divmod(rest, self.repeats)
-        return Item(ordinal, card, model, case - self.first_case, repeat)
+        case -= self.first_case
+        # A negative index would quietly be another case.
+        if not 0 <= case < len(self.cases):
+            raise IndexError(f"item {ordinal} is not part of this plan")
+        return Item(ordinal, card, model, case, repeat)
 
     def items(self) -> Iterator[Item]:
         """Yield all items in order."""

@@ -20,7 +20,8 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
     """USD per million tokens of one model from a day on.
 
     Attributes:
-        model: Name of the model; dated snapshots of it (``model-2026-01-31``) cost the same.
+        row_id: Key of the row in a database, when it comes from one.
+        model: Name of the model; dated snapshots of it (``model-2026-01-31``) cost the same. ``*`` is every model.
         valid_to: First day on which the price no longer holds, or None.
         source: Where the price was read, and when.
     """
@@ -33,11 +34,12 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
     source: str
     valid_to: date | None = None
     cached_input_per_mtok: Decimal | None = None
+    row_id: str | None = None
 
     @property
     def id(self) -> str:
-        """Stable id: the same row has the same id in every installation."""
-        return str(uuid.uuid5(_NAMESPACE, f"{self.provider}/{self.model}/{self.valid_from.isoformat()}"))
+        """Stable id: a shipped row has the same id in every installation; a database's own row has its key."""
+        return self.row_id or str(uuid.uuid5(_NAMESPACE, f"{self.provider}/{self.model}/{self.valid_from.isoformat()}"))
 
     def cost(self, tokens_input: int, tokens_output: int, tokens_cached: int = 0) -> Decimal:
         """Return the cost in USD. ``tokens_cached`` are part of ``tokens_input``."""
@@ -49,7 +51,7 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
 
     def covers(self, model: str, day: date) -> bool:
         """Tell whether this price holds for ``model`` on ``day``."""
-        named = model == self.model or (model.startswith(self.model + "-2") and model[-1:].isdigit())
+        named = self.model in (model, "*") or (model.startswith(self.model + "-2") and model[-1:].isdigit())
         return named and self.valid_from <= day and (self.valid_to is None or day < self.valid_to)
 
 
@@ -75,11 +77,9 @@ class PriceBook:
         day = day or datetime.now(UTC).date()
         key = (provider, model, day)
         if key not in self._found:
-            fitting = [
-                price for price in self._by_provider.get(provider, ()) if price.model == "*" or price.covers(model, day)
-            ]
-            # The longest name wins: gpt-4o-mini before gpt-4o; then the latest price.
-            self._found[key] = max(fitting, key=lambda p: (len(p.model), p.valid_from), default=None)
+            fitting = [price for price in self._by_provider.get(provider, ()) if price.covers(model, day)]
+            # The longest name wins: gpt-4o-mini before gpt-4o, and both before *; then the latest price.
+            self._found[key] = max(fitting, key=lambda p: (p.model != "*", len(p.model), p.valid_from), default=None)
         return self._found[key]
 
 

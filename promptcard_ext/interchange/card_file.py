@@ -15,6 +15,7 @@ from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.card import Card, ModelSettings, Variable
 from promptcard_ext.core.case import Case, as_cases
 from promptcard_ext.core.errors import FileError, PromptCardError, TemplateError
+from promptcard_ext.core.template import parse
 
 MAX_FILE_BYTES = 5_000_000
 MAX_NODES = 500_000
@@ -111,6 +112,9 @@ class _Document:
     def version(self, head: _Head, value: Any, index: int) -> Card:
         """Return one version of the card."""
         part: _Version = self.convert(value, _Version, ("versions", index))
+        if part.system:
+            # By itself first, so that an error in it does not get the line of the template.
+            self.guard(lambda: parse(part.system or "", f"card '{head.name}'"), ("versions", index, "system"))
         return self.guard(  # type: ignore[no-any-return]
             lambda: Card(
                 head.name, part.template, part.system, head.title, head.description, head.variables, head.tags,
@@ -137,13 +141,16 @@ class _Document:
         return FileError(f"{self.path}, line {self._line(place)}: {where}: {problem}.", code="card_file_invalid")
 
     def _located(self, error: PromptCardError, place: tuple[str | int, ...]) -> FileError:
-        line = self._line(place)
+        node, line = self._find(place)
         if isinstance(error, TemplateError) and error.line:
-            # The text of a block scalar (`|`) begins on the line after its key.
-            line += error.line
+            # The text of a block scalar (`|`) begins on the line after its key, another one on the same line.
+            line += error.line - (not (isinstance(node, yaml.ScalarNode) and node.style in ("|", ">")))
         return FileError(f"{self.path}, line {line}: {error.message}", code=error.code, hint=error.hint)
 
     def _line(self, place: tuple[str | int, ...]) -> int:
+        return self._find(place)[1]
+
+    def _find(self, place: tuple[str | int, ...]) -> tuple[yaml.Node, int]:
         node = self.root
         line: int = node.start_mark.line
         for part in place:
@@ -151,7 +158,7 @@ class _Document:
             if child is None:
                 break
             node, line = child
-        return line + 1
+        return node, line + 1
 
 
 def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, int] | None:
@@ -165,7 +172,7 @@ def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, int] | None:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML where dates stay text and a key may not be given twice."""
+    """Safe YAML 1.2 values (`NO`, `12:30` and dates stay text) where a key may not be given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -179,10 +186,17 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# YAML 1.1 would read the country NO as false, 12:30 as 750 and 010 as 8: not what anybody means in a test case.
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] in ("null", "merge")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
+    ("float", r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:[eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)", "-+0123456789"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})\\Z"), list(_first))
 
 
 def _read(path: Path) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import msgspec
@@ -15,6 +17,7 @@ import msgspec
 from promptcard_ext.core.errors import ProviderError, UnknownModel
 
 MAX_BODY_BYTES = 10_000_000
+CONNECT_TIMEOUT_S = 10.0
 _DECODER = msgspec.json.Decoder()
 
 
@@ -23,12 +26,13 @@ class Http:
 
     Args:
         name: Provider's name, for errors.
-        base_url: Without a slash at the end.
+        base_url: May hold a name and password, which are sent but shown nowhere.
         headers: Sent with every request; may hold a credential, so they are in no error and no repr.
     """
 
     def __init__(self, name: str, base_url: str, headers: Mapping[str, str]) -> None:
-        self.name, self.base_url = name, base_url.rstrip("/")
+        self.name, self._url = name, base_url.rstrip("/")
+        self.base_url = without_credentials(self._url)
         self._headers = dict(headers)
         self._session: aiohttp.ClientSession | None = None
 
@@ -38,7 +42,7 @@ class Http:
                 headers=self._headers,
                 connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
                 # The engine sets the deadline of a call; here only the connection has one.
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
                 trust_env=False,
                 auto_decompress=True,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -55,18 +59,27 @@ class Http:
         """Send JSON and give the response, once its status is known to be 200.
 
         Raises:
-            ProviderError: With the class of failure, as the table in `_refusal` says.
+            ProviderError: With the class of failure, as `refusal` says.
         """
-        data = msgspec.json.encode(body)
         try:
-            async with self._open().post(
-                self.base_url + path, data=data, headers=_JSON, allow_redirects=False
-            ) as response:
+            data = msgspec.json.encode(body)
+        except UnicodeEncodeError:
+            # A lone surrogate, which has no UTF-8; written as an escape it is JSON.
+            data = json.dumps(msgspec.to_builtins(body)).encode()
+        try:
+            async with self._open().post(self._url + path, data=data, headers=_JSON, allow_redirects=False) as response:
                 if response.status != 200:
                     raise await self._refusal(response)
                 yield response
-        except aiohttp.ClientConnectorError as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise self.unreachable(error) from None
+        except aiohttp.InvalidURL:
+            raise ProviderError(
+                f"The address of {self.name}, '{self.base_url:.200}', is no web address.",
+                code="provider_address",
+                sent=False,
+                hint="Write it as http://HOST:PORT/….",
+            ) from None
         except (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError) as error:
             raise self.broken(f"the reply broke off ({type(error).__name__})") from None
 
@@ -90,9 +103,10 @@ class Http:
         Raises:
             ProviderError: It is longer than 10 MB (``reply_too_long``), not JSON, or not a mapping.
         """
+        raw = await read_capped(response, self.name)
         try:
-            value = _DECODER.decode(await read_capped(response, self.name))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            value = decode(raw)
+        except (ValueError, RecursionError):
             raise self.broken("the reply is not JSON") from None
         if not isinstance(value, dict):
             raise self.broken("the reply is not a JSON object")
@@ -104,11 +118,15 @@ class Http:
         return value
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> ProviderError:
-        status = response.status
         try:
             raw = await read_capped(response, self.name)
-        except (ProviderError, aiohttp.ClientError):
+        except (ProviderError, aiohttp.ClientError, ConnectionError):
+            # The status says enough.
             raw = b""
+        return self.refusal(response.status, raw, response.headers)
+
+    def refusal(self, status: int, raw: bytes, headers: Mapping[str, str]) -> ProviderError:
+        """Return the error for a reply with a status other than 200."""
         detail = _detail(raw)
         where = f"{self.name} at {self.base_url}"
         if status == 429:
@@ -116,7 +134,7 @@ class Http:
                 f"{where} refuses for now (429): {detail}.",
                 code="provider_429",
                 retryable=True,
-                retry_after_s=retry_after(response.headers),
+                retry_after_s=retry_after(headers),
                 hint="Lower the concurrency, or ask for a higher rate limit.",
             )
         if status >= 500:
@@ -124,7 +142,7 @@ class Http:
                 f"{where} failed ({status}): {detail}.",
                 code="provider_5xx",
                 retryable=True,
-                retry_after_s=retry_after(response.headers),
+                retry_after_s=retry_after(headers),
             )
         if status == 404:
             return UnknownModel(
@@ -139,18 +157,43 @@ class Http:
         return ProviderError(f"{where} refuses the request ({status}): {detail}.", code="provider_refused")
 
 
-_JSON = {"Content-Type": "application/json"}
+# Nothing compressed: a small reply is slower to unpack than to send, and a bomb unpacks to anything.
+_JSON = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+
+
+def decode(raw: bytes) -> Any:
+    """Return the JSON value of ``raw``; a lone surrogate (half an emoji, cut off by a token limit) is kept.
+
+    Raises:
+        ValueError: It is not JSON.
+        RecursionError: It is nested too deeply.
+    """
+    try:
+        return _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # msgspec is strict about surrogates; an answer that was paid for is not given up over half a character.
+        return json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def without_credentials(url: str) -> str:
+    """Return ``url`` without a name and password in it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 async def read_capped(response: aiohttp.ClientResponse, name: str) -> bytes:
     """Return the decompressed body, or raise `ProviderError` when it is longer than 10 MB."""
-    if (response.content_length or 0) <= MAX_BODY_BYTES and "Content-Encoding" not in response.headers:
-        whole = await response.content.read(MAX_BODY_BYTES + 1) if response.content_length is None else None
-        if whole is None:
-            return await response.read()
-        parts, size = [whole], len(whole)
-    else:
-        parts, size = [], 0
+    length = response.content_length
+    if length is not None and length <= MAX_BODY_BYTES and "Content-Encoding" not in response.headers:
+        return await response.read()
+    parts, size = [], 0
     async for part in response.content.iter_any():
         parts.append(part)
         size += len(part)
@@ -170,14 +213,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         pass
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
 def _detail(raw: bytes) -> str:
     try:
-        value = _DECODER.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = decode(raw)
+    except (ValueError, RecursionError):
         return "no explanation" if not raw else "an answer that is not JSON"
     return _error_text(value) if isinstance(value, dict) else "no explanation"
 
@@ -186,4 +229,5 @@ def _error_text(value: dict[str, Any]) -> str:
     error = value.get("error")
     text = error.get("message") if isinstance(error, dict) else error
     # One line, printable and short: this goes to logs and terminals.
-    return " ".join(str(text or "no explanation").split())[:300].rstrip(".")
+    printable = "".join(sign if sign.isprintable() else " " for sign in str(text or "no explanation")[:2000])
+    return " ".join(printable.split())[:300].rstrip(".")

@@ -7,12 +7,11 @@ import time
 from typing import Any
 
 import aiohttp
-import msgspec
 
 from promptcard_ext.core.errors import ProviderError
 from promptcard_ext.core.ports import Reply, Request
 from promptcard_ext.core.results import Tokens
-from promptcard_ext.providers.http import MAX_BODY_BYTES, Http
+from promptcard_ext.providers.http import MAX_BODY_BYTES, Http, decode, without_credentials
 
 OLLAMA_URL = "http://127.0.0.1:11434"
 
@@ -28,8 +27,9 @@ class Ollama:
     price_key = "ollama"
 
     def __init__(self, base_url: str | None = None) -> None:
-        self.endpoint = _address(base_url or os.environ.get("OLLAMA_HOST") or OLLAMA_URL)
-        self._http = Http("Ollama", self.endpoint, {})
+        self._url = _address(base_url or os.environ.get("OLLAMA_HOST") or OLLAMA_URL)
+        self.endpoint = without_credentials(self._url)
+        self._http = Http("Ollama", self._url, {})
 
     async def generate(self, request: Request) -> Reply:
         """Make one call; see `core.ports.Provider`."""
@@ -75,8 +75,8 @@ class Ollama:
 
     def _event(self, line: bytes) -> dict[str, Any]:
         try:
-            value = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            value = decode(line)
+        except (ValueError, RecursionError):
             raise self._http.broken("an event of the stream is not JSON") from None
         if not isinstance(value, dict) or value.get("error"):
             raise self._http.broken("the stream reports an error")
@@ -86,10 +86,15 @@ class Ollama:
         """Return the models that are pulled; see `core.ports.Provider`."""
         import ollama
 
+        client = ollama.AsyncClient(host=self._url, timeout=5, trust_env=False, follow_redirects=False)
         try:
-            listing = await ollama.AsyncClient(host=self.endpoint, timeout=5, trust_env=False).list()
-        except (ConnectionError, OSError, ValueError, ollama.ResponseError) as error:
+            listing = await client.list()
+        except ollama.ResponseError as error:
+            raise self._http.refusal(error.status_code, b"", {}) from None
+        except (ConnectionError, OSError) as error:
             raise self._http.unreachable(error) from None
+        except (ValueError, TypeError):
+            raise self._http.broken("the list of models is not as it should be") from None
         except Exception as error:
             # Its HTTP library is not part of its interface, so its time-outs cannot be named here.
             if "Timeout" in type(error).__name__ or "Connect" in type(error).__name__:
@@ -103,9 +108,15 @@ class Ollama:
 
 
 def _address(host: str) -> str:
-    # OLLAMA_HOST is also what the server listens on, so it may be a bare host:port or 0.0.0.0.
-    address = (host if "://" in host else f"http://{host}").rstrip("/")
-    return address.replace("//0.0.0.0", "//127.0.0.1")
+    # OLLAMA_HOST is also what the server listens on: a bare host, host:port or :port, or an address for "everywhere".
+    bare = "://" not in host
+    scheme, _, rest = (f"http://{host}" if bare else host).partition("://")
+    netloc, slash, path = rest.rstrip("/").partition("/")
+    user, at, place = netloc.rpartition("@")
+    has_port = place.rpartition(":")[2].isdigit() and not place.endswith("]")
+    name, port = (place.rpartition(":")[0], place.rpartition(":")[2]) if has_port else (place, "11434" if bare else "")
+    name = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(name, name)  # noqa: S104
+    return f"{scheme}://{user}{at}{name}{':' if port else ''}{port}{slash}{path}"
 
 
 def _body(request: Request) -> dict[str, Any]:
@@ -120,9 +131,10 @@ def _body(request: Request) -> dict[str, Any]:
         "stream": settings.stream,
         "options": options,
     }
-    if settings.response_format is not None:
-        schema = settings.response_format.get("json_schema", {}).get("schema")
-        body["format"] = schema or "json"
+    wanted = settings.response_format or {}
+    if wanted.get("type") in ("json_object", "json_schema"):
+        schema = wanted.get("json_schema")
+        body["format"] = (schema.get("schema") if isinstance(schema, dict) else None) or "json"
     return body
 
 

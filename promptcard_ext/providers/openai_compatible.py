@@ -8,13 +8,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-import msgspec
 
 from promptcard_ext.core.card import Message, ModelSettings
 from promptcard_ext.core.errors import ProviderError
 from promptcard_ext.core.ports import Reply, Request
 from promptcard_ext.core.results import Tokens
-from promptcard_ext.providers.http import MAX_BODY_BYTES, Http
+from promptcard_ext.providers.http import MAX_BODY_BYTES, Http, decode, without_credentials
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -30,13 +29,15 @@ class OpenAICompatible:
     name = "openai"
 
     def __init__(self, base_url: str | None = None, api_key: str | None = None) -> None:
-        self.endpoint = (base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL).rstrip("/")
-        key = api_key if api_key is not None else os.environ.get("OPENAI_API_KEY", "")
+        self._url = (base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL).rstrip("/")
+        self.endpoint = without_credentials(self._url)
+        # A key that was read from a file tends to end with a line break, which no header may have.
+        key = (api_key if api_key is not None else os.environ.get("OPENAI_API_KEY", "")).strip()
         # Another server's model may carry an OpenAI name; OpenAI's prices say nothing about it.
         self.price_key = "openai" if urlsplit(self.endpoint).hostname == "api.openai.com" else ""
         self._has_key = bool(key)
         self._key = key
-        self._http = Http("OpenAI API", self.endpoint, {"Authorization": f"Bearer {key}"} if key else {})
+        self._http = Http("OpenAI API", self._url, {"Authorization": f"Bearer {key}"} if key else {})
 
     async def generate(self, request: Request) -> Reply:
         """Make one call; see `core.ports.Provider`."""
@@ -91,11 +92,12 @@ class OpenAICompatible:
             finish = why or finish
             if delta:
                 first = first or time.perf_counter()
+            if delta is not None:
                 parts.append(delta)
         if not ended and finish is None:
             raise self._http.broken("the stream broke off")
         return Reply(
-            output="".join(parts),
+            output="".join(parts) if parts else None,
             latency_ms=(time.perf_counter() - started) * 1000,
             tokens=_tokens(usage),
             finish_reason=_text(finish),
@@ -124,8 +126,8 @@ class OpenAICompatible:
 
     def _event(self, payload: bytes) -> dict[str, Any]:
         try:
-            value = msgspec.json.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            value = decode(payload)
+        except (ValueError, RecursionError):
             raise self._http.broken("an event of the stream is not JSON") from None
         if not isinstance(value, dict) or value.get("error"):
             raise self._http.broken("the stream reports an error")
@@ -133,14 +135,23 @@ class OpenAICompatible:
 
     async def list_models(self) -> list[str]:
         """Return the models that the endpoint offers; see `core.ports.Provider`."""
+        self._need_key()
         # The official client is the better reader of what is not the hot path, and slow to import.
         import openai
 
-        client = openai.AsyncOpenAI(base_url=self.endpoint, api_key=self._key or "none", max_retries=0, timeout=5)
+        # Its own HTTP client would take proxies from the environment and follow redirects with the key.
+        http = openai.DefaultAsyncHttpxClient(trust_env=False, follow_redirects=False, timeout=5)
+        client = openai.AsyncOpenAI(
+            base_url=self._url, api_key=self._key or "none", max_retries=0, timeout=5, http_client=http
+        )
         try:
             return sorted([entry.id async for entry in client.models.list()])
+        except openai.APIStatusError as error:
+            raise self._http.refusal(error.status_code, error.response.content, error.response.headers) from None
         except openai.OpenAIError as error:
             raise self._http.unreachable(error) from None
+        except (TypeError, AttributeError, ValueError):
+            raise self._http.broken("the list of models is not as it should be") from None
         finally:
             await client.close()
 
@@ -175,10 +186,13 @@ def _tokens(usage: Any) -> Tokens:
     if not isinstance(usage, dict):
         return Tokens()
     prompt, completion = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+    given = _count(usage.get("prompt_tokens"))
+    cached = _count(prompt.get("cached_tokens")) if isinstance(prompt, dict) else None
     return Tokens(
-        input=_count(usage.get("prompt_tokens")),
+        input=given,
         output=_count(usage.get("completion_tokens")),
-        cached=_count(prompt.get("cached_tokens")) if isinstance(prompt, dict) else None,
+        # More from the cache than there was would make the price negative.
+        cached=cached if cached is not None and given is not None and cached <= given else None,
         reasoning=_count(completion.get("reasoning_tokens")) if isinstance(completion, dict) else None,
     )
 
@@ -189,12 +203,13 @@ def _count(value: Any) -> int | None:
 
 
 def _text(value: Any) -> str | None:
-    return value[:200] if isinstance(value, str) else None
+    return value[:200] if isinstance(value, str) and value.isprintable() else None
 
 
-def _delta(chunk: dict[str, Any]) -> tuple[str, str | None]:
+def _delta(chunk: dict[str, Any]) -> tuple[str | None, str | None]:
     try:
         choice = chunk["choices"][0]
-        return choice.get("delta", {}).get("content") or "", choice.get("finish_reason")
+        content, why = (choice.get("delta") or {}).get("content"), choice.get("finish_reason")
     except (KeyError, IndexError, TypeError, AttributeError):
-        return "", None
+        return None, None
+    return content if isinstance(content, str) else None, why if isinstance(why, str) else None

@@ -103,6 +103,8 @@ async def reachable_models(timeout_s: float = 5.0) -> dict[str, list[str] | Prov
             return ProviderError(
                 f"{name} at {provider.endpoint} did not answer within {timeout_s:g} s.", code="timeout"
             )
+        except Exception as error:  # noqa: BLE001  A provider may come from anybody; the others still answer.
+            return ProviderError(f"{name} broke: {type(error).__name__}: {error!s:.300}", code="provider_crashed")
         finally:
             await provider.close()
 

@@ -55,10 +55,15 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 
     Same definition as NumPy's default (Hyndman and Fan, type 7).
 
+    Raises:
+        ValueError: ``share`` is not between 0 and 1.
+
     Example:
         >>> percentile([1.0, 2.0, 3.0, 4.0], 0.5)
         2.5
     """
+    if not 0 <= share <= 1:
+        raise ValueError(f"{share} is not between 0 and 1")
     if not values:
         return None
     ordered = sorted(values)

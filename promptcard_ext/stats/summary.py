@@ -57,12 +57,18 @@ def _row(label: str, model: str, counts: Counts, latencies: list[float]) -> Summ
 
 
 def rate_text(rate: Interval | None, counts: Counts) -> str:
-    """Return for example ``83 % [70–91] of 48``, saying how many items have no verdict."""
+    """Return for example ``83% [70–91] of 48``, saying how many items have no verdict.
+
+    100% means all and 0% none: 999 of 1,000 is 99%.
+    """
     if rate is None:
         return f"no verdict (0 of {counts.done})"
     missing = counts.done - counts.judged
     tail = f", {missing} without verdict" if missing else ""
-    return f"{rate.rate:.0%} [{rate.low * 100:.0f}–{rate.high * 100:.0f}] of {counts.judged}{tail}"
+    percent = round(rate.rate * 100)
+    if 0 < counts.passed < counts.judged:
+        percent = min(max(percent, 1), 99)
+    return f"{percent}% [{rate.low * 100:.0f}–{rate.high * 100:.0f}] of {counts.judged}{tail}"
 
 
 def cost_text(cost: Decimal, priced: int, done: int) -> str:

@@ -52,7 +52,9 @@ class Assertion(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
             close = difflib.get_close_matches(self.kind, _COMPILERS, 1)
             raise CardError(
                 f"There is no assertion '{self.type}'.",
-                hint=f"Did you mean '{close[0]}'?" if close else f"There are: {', '.join(kinds())}.",
+                hint=f"Did you mean '{self.type[: -len(self.kind)]}{close[0]}'?"
+                if close
+                else f"There are: {', '.join(kinds())}.",
                 code="assertion_unknown",
             )
         compiled(self)
@@ -137,7 +139,7 @@ def _judge_one(one: Compiled, generation: Generation) -> Verdict:
     try:
         finding = one.check(generation)
     except Exception as error:  # noqa: BLE001  A broken check is our error; it must not look like a failed answer.
-        finding = Finding(Outcome.ERROR, "assertion_crashed", f"{type(error).__name__}: {error}")
+        finding = Finding(Outcome.ERROR, "assertion_crashed", f"{type(error).__name__}: {error!s:.300}")
     outcome = finding.outcome
     if assertion.negated:
         outcome = outcome.negated()

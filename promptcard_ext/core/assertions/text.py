@@ -7,6 +7,7 @@ import json
 import re2
 
 from promptcard_ext.core.assertions.base import PASSED, Assertion, Check, Finding, register
+from promptcard_ext.core.identity import json_key
 from promptcard_ext.core.results import Generation, Outcome
 
 MAX_PATTERN_CHARS = 2_000
@@ -58,6 +59,7 @@ def equals(assertion: Assertion) -> Check:
     if assertion.value is None:
         raise assertion.invalid("it needs a 'value'")
     wanted = assertion.value.strip() if isinstance(assertion.value, str) else assertion.value
+    wanted_key = json_key(wanted)
     different = _failed("not_equal", f"The answer is not {wanted!r:.200}.")
 
     def check(generation: Generation) -> Finding:
@@ -66,7 +68,7 @@ def equals(assertion: Assertion) -> Check:
         if isinstance(wanted, str):
             return PASSED if generation.output.strip() == wanted else different
         try:
-            return PASSED if json.loads(generation.output) == wanted else different
+            return PASSED if json_key(json.loads(generation.output)) == wanted_key else different
         except (ValueError, RecursionError):
             return _failed("not_json", "The answer is not JSON, and a value other than text was expected.")
 
@@ -85,11 +87,14 @@ def regex(assertion: Assertion) -> Check:
     def check(generation: Generation) -> Finding:
         if generation.output is None:
             return _NO_TEXT
-        # RE2 reads UTF-8; a lone surrogate from a model has none, so it is replaced for the search only.
-        text = generation.output.encode("utf-8", "replace").decode()
-        return PASSED if pattern.search(text) else unmatched
+        return PASSED if pattern.search(utf8(generation.output)) else unmatched
 
     return check
+
+
+def utf8(text: str) -> str:
+    """Return ``text`` as RE2 can read it: a lone surrogate has no UTF-8, and becomes a question mark."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def compile_pattern(assertion: Assertion, source: str) -> re2._Regexp[str]:
@@ -98,6 +103,8 @@ def compile_pattern(assertion: Assertion, source: str) -> re2._Regexp[str]:
     options.log_errors = False
     try:
         return re2.compile(source, options)
+    except UnicodeEncodeError:
+        raise assertion.invalid("the pattern has a lone surrogate, which is no character") from None
     except re2.error as error:
         detail = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         raise assertion.invalid(

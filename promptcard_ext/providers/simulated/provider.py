@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import random
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -96,11 +97,16 @@ class Simulated:
         """Nothing to close."""
 
 
+# The most that each option may be.
+_OPTIONS = {"latency_ms": 600_000.0, "spread": 3.0, "error_rate": 1.0, "slips": 1.0, "looseness": 100.0}
+
+
+@lru_cache(maxsize=256)
 def profile(name: str) -> Profile:
     """Return the profile that ``name`` (with its options) describes.
 
     Raises:
-        UnknownModel: There is no such profile or option, or an option is not a number.
+        UnknownModel: There is no such profile or option, or an option is not a number or out of range.
     """
     base, _, options = name.partition("?")
     if base not in PROFILES:
@@ -109,17 +115,20 @@ def profile(name: str) -> Profile:
         )
     numbers: dict[str, float] = {}
     for key, value in parse_qsl(options, keep_blank_values=True):
-        if key not in ("latency_ms", "spread", "error_rate", "slips", "looseness"):
+        if key not in _OPTIONS:
             raise UnknownModel(f"simulated:{base} has no option '{key:.40}'.")
         try:
             numbers[key] = float(value)
         except ValueError:
             raise UnknownModel(f"Option '{key}' of simulated:{base} is no number: {value!r:.40}.") from None
-    return replace(PROFILES[base], **cast(Any, numbers))
+        if not 0 <= numbers[key] <= _OPTIONS[key]:
+            raise UnknownModel(f"Option '{key}' of simulated:{base} is {value:.40}, not 0 to {_OPTIONS[key]:g}.")
+    return replace(PROFILES[base], **cast("Any", numbers))
 
 
 def _seed(request: Request, text: str) -> str:
-    return hashlib.sha256(f"{request.model}|{request.nonce}|{request.settings.seed}|{text}".encode()).hexdigest()
+    drawn_from = f"{request.model}|{request.nonce}|{request.settings.seed}|{text}"
+    return hashlib.sha256(drawn_from.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _tokens(text: str) -> int:
