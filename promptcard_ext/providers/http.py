@@ -73,7 +73,7 @@ class Http:
                 yield response
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise self.unreachable(error) from None
-        except aiohttp.InvalidURL:
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise ProviderError(
                 f"The address of {self.name}, '{self.base_url:.200}', is no web address.",
                 code="provider_address",

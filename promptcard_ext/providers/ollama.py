@@ -91,15 +91,13 @@ class Ollama:
             listing = await client.list()
         except ollama.ResponseError as error:
             raise self._http.refusal(error.status_code, b"", {}) from None
-        except (ConnectionError, OSError) as error:
-            raise self._http.unreachable(error) from None
         except (ValueError, TypeError):
             raise self._http.broken("the list of models is not as it should be") from None
-        except Exception as error:
-            # Its HTTP library is not part of its interface, so its time-outs cannot be named here.
-            if "Timeout" in type(error).__name__ or "Connect" in type(error).__name__:
-                raise self._http.unreachable(error) from None
-            raise
+        except Exception as error:  # noqa: BLE001
+            # Its HTTP library is not part of its interface, so what that raises cannot be named here.
+            raise self._http.unreachable(error) from None
+        finally:
+            await client.close()
         return sorted(entry.model for entry in listing.models if entry.model)
 
     async def close(self) -> None:

@@ -25,7 +25,7 @@ def provider_names() -> tuple[str, ...]:
 def _factory(name: str) -> Callable[..., Provider]:
     for entry in metadata.entry_points(group=GROUP, name=name):
         return entry.load()  # type: ignore[no-any-return]
-    close = difflib.get_close_matches(name, provider_names(), 1)
+    close = difflib.get_close_matches(name, provider_names(), 1, cutoff=0.75)
     raise UnknownModel(
         f"There is no provider '{name:.60}'.",
         code="unknown_provider",
