@@ -1,0 +1,1 @@
+"""HTTP access to a Prompt Cards server."""

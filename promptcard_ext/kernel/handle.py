@@ -30,7 +30,8 @@ class RunHandle:
     """
 
     def __init__(self, name: str, total: int, cancel: Callable[[], None], id: str | None = None) -> None:  # noqa: A002
-        self.id, self.name, self.error = id, name, None  # type: ignore[var-annotated]
+        self.id, self.name = id, name
+        self.error: Any = None
         self._cancel = cancel
         # Guards everything below; `_changed` wakes those who wait. Held only for bookkeeping, never while calling out.
         self._lock = threading.Lock()

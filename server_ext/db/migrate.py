@@ -133,7 +133,7 @@ def _check_roles(connection: sa.Connection) -> None:
 def _add_shipped_prices(connection: sa.Connection) -> None:
     """Add the prices of the package that the price book lacks; a row that is there stays as it is."""
     rows = [
-        {"id": price.id, **{name: getattr(price, name) for name in price.__struct_fields__}}
+        {"id": price.id, **{name: getattr(price, name) for name in price.__struct_fields__ if name != "row_id"}}
         for price in shipped_prices()
     ]
     if rows:

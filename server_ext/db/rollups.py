@@ -33,7 +33,7 @@ def bucket(latency_ms: float) -> int:
 
 def middle(number: int) -> float:
     """Return the latency in ms that stands for a bucket, at most 1 % away from all in it."""
-    return BASE ** (number + 0.5)
+    return float(BASE ** (number + 0.5))
 
 
 def add(connection: sa.Connection, executions: list[dict[str, Any]], at: datetime | None = None) -> None:

@@ -13,7 +13,7 @@ _PREFIX = "pc:run:"
 
 
 def publish(redis: Redis, workspace_id: UUID, run_id: UUID, seq: int) -> None:
-    """Tell whoever watches a run that it has an event ``seq``. A failure is nothing: watchers look by themselves, too."""
+    """Tell whoever watches a run that it has an event ``seq``. Watchers look by themselves, too."""
     try:
         redis.publish(f"{_PREFIX}{workspace_id}:{run_id}", str(seq))
     except RedisError:
@@ -47,7 +47,7 @@ class Listener:
     def _listen(self) -> None:
         while not self._stop.is_set():
             try:
-                with self._redis.pubsub(ignore_subscribe_messages=True) as news:
+                with self._redis.pubsub(ignore_subscribe_messages=True) as news:  # type: ignore[no-untyped-call]
                     news.psubscribe(f"{_PREFIX}*")
                     while not self._stop.is_set():
                         message = news.get_message(timeout=0.5)

@@ -37,7 +37,7 @@ class DoorbellJob(Job):
         return do
 
     # RQ would import these by name, too.
-    success_callback = failure_callback = stopped_callback = property(lambda self: None)  # type: ignore[assignment]
+    success_callback = failure_callback = stopped_callback = property(lambda self: None)
 
 
 class Doorbell:

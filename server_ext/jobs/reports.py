@@ -18,7 +18,6 @@ import msgspec
 from promptcard_ext.core.errors import PromptCardError, RunError
 from promptcard_ext.interchange.starters import shipped
 from server_ext.auth.actor import Actor
-from server_ext.jobs import report_html
 from server_ext.jobs.context import Context
 from server_ext.services import items, reports
 from server_ext.services.scope import Scope
@@ -40,11 +39,13 @@ def render(context: Context, lease: Lease) -> None:
             run = reports.started(scope, lease.report_id)
         _write_snapshot(context, lease, run, Path(folder))
         notebook = _execute(Path(folder), str(run["id"]))
+        from server_ext.jobs import report_html
+
         html = report_html.render(notebook, title=run["name"])
     with _scope(context, lease) as scope:
         import nbformat
 
-        reports.done(scope, lease.report_id, html.encode(), nbformat.writes(notebook).encode())
+        reports.done(scope, lease.report_id, html.encode(), str(nbformat.writes(notebook)).encode())  # type: ignore[no-untyped-call]
 
 
 def mark_failed(context: Context, lease: Lease, error: PromptCardError) -> None:

@@ -9,13 +9,12 @@ from promptcard_ext.core.engine import Control, EngineOptions, execute
 from promptcard_ext.core.errors import RunError
 from promptcard_ext.core.events import ItemFinished
 from promptcard_ext.core.matrix import Item
-from promptcard_ext.core.pricing import shipped_prices
 from promptcard_ext.providers import Providers
 from server_ext.jobs import live
 from server_ext.jobs.context import Context
 from server_ext.jobs.heartbeat import Heartbeat
 from server_ext.jobs.recorder import Recorder
-from server_ext.services import shards, tasks
+from server_ext.services import prices, shards, tasks
 
 
 def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat) -> None:
@@ -42,7 +41,7 @@ async def _drive(context: Context, lease: tasks.Lease, shard: shards.Shard, cont
     events = execute(
         prepared,
         providers,
-        prices=shipped_prices(),
+        prices=await asyncio.to_thread(prices.load, context.database),
         options=options,
         control=control,
         attempts=_Ledger(context, lease),

@@ -24,7 +24,7 @@ class PromptCardsWorker(Worker):
 
     def handle_warm_shutdown_request(self) -> None:
         """Ask the running job to stop where it is; what it has is recorded, the rest goes back to the queue."""
-        super().handle_warm_shutdown_request()
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         if self.horse_pid:
             with suppress(ProcessLookupError):
                 os.kill(self.horse_pid, work.DRAIN_SIGNAL)

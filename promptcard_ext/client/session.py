@@ -1,0 +1,134 @@
+"""One connection to a server: requests, retries, errors of our own tree."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+from promptcard_ext.client.discovery import Address
+from promptcard_ext.core import errors
+
+API = "promptcards/api/v1/"
+TIMEOUT_S = 90.0
+RETRIES = 3
+
+_BY_STATUS: dict[int, type[errors.PromptCardError]] = {
+    401: errors.Denied,
+    403: errors.Denied,
+    404: errors.NotFound,
+    412: errors.Conflict,
+    422: errors.CardError,
+    503: errors.Unavailable,
+    507: errors.Unavailable,
+}
+
+
+class Session:
+    """A keep-alive connection that any thread may use; requests take turns.
+
+    Args:
+        address: Where the server is.
+    """
+
+    def __init__(self, address: Address) -> None:
+        parts = urlsplit(address.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise errors.Unavailable(f"'{address.url}' is not the address of a server.", code="url_invalid")
+        self.address = address
+        self._secure = parts.scheme == "https"
+        self._host, self._port = parts.hostname, parts.port
+        self._base = parts.path.rstrip("/") + "/" + API
+        self._lock = threading.Lock()
+        self._connection: http.client.HTTPConnection | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What lets us in."""
+        return {"Authorization": f"token {self.address.token}"} if self.address.token else {}
+
+    def url(self, *path: str, **query: Any) -> str:
+        """Return the path of a resource below the API, with its parts quoted."""
+        text = self._base + "/".join(quote(part, safe="") for part in path)
+        return f"{text}?{urlencode(query)}" if query else text
+
+    def get(self, *path: str, **query: Any) -> Any:
+        """Return the JSON answer of a GET; see `request` for errors."""
+        return msgspec.json.decode(self.request("GET", self.url(*path, **query)))
+
+    def send(self, method: str, *path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
+        """Return the JSON answer of a request with a body; see `request` for errors."""
+        data = msgspec.json.encode(body) if body is not None else b""
+        return msgspec.json.decode(self.request(method, self.url(*path), data, headers))
+
+    def request(self, method: str, url: str, body: bytes = b"", headers: dict[str, str] | None = None) -> bytes:
+        """Make a request and return the body of the answer.
+
+        A request that cannot have changed anything, or names its idempotency key, is repeated up to three times when
+        the server is away or says "later".
+
+        Raises:
+            PromptCardError: What the server answered, as the class that fits its status.
+            Unavailable: The server does not answer (``server_unreachable``).
+        """
+        sent = {**self.headers, "Content-Type": "application/json", **(headers or {})}
+        safe = method in ("GET", "PUT") or "Idempotency-Key" in sent
+        for attempt in range(RETRIES + 1):
+            try:
+                with self._lock:
+                    status, answer, wait = self._exchange(method, url, body, sent)
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                if not safe or attempt == RETRIES:
+                    raise errors.Unavailable(
+                        f"The server at {self.address.url} does not answer ({type(error).__name__}).",
+                        hint="Is it still running?",
+                        code="server_unreachable",
+                    ) from None
+                wait = None
+            else:
+                if status < 400:
+                    return answer
+                if status != 503 or not safe or attempt == RETRIES:
+                    raise _error(status, answer)
+            time.sleep(wait if wait is not None else 0.3 * 2**attempt)
+        raise AssertionError("the loop above returns or raises")
+
+    def _exchange(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, float | None]:
+        if self._connection is None:
+            kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+            self._connection = kind(self._host, self._port, timeout=TIMEOUT_S)
+        self._connection.request(method, url, body or None, headers)
+        response = self._connection.getresponse()
+        later = response.headers.get("Retry-After", "")
+        return response.status, response.read(), min(10.0, float(later)) if later.isdecimal() else None
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _error(status: int, answer: bytes) -> errors.PromptCardError:
+    """Return the error that an answer stands for."""
+    try:
+        value = msgspec.json.decode(answer)
+        code, message = str(value["code"]), str(value["message"])
+        hint = str(value.get("hint") or "")
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        code, message, hint = "error", f"The server answered {status}.", "Is this a Prompt Cards server?"
+        if status == 404:
+            return errors.Unavailable(
+                "This Jupyter server has no Prompt Cards.",
+                hint="Install 'promptcards[server]' beside it.",
+                code="no_extension",
+            )
+    kind = _BY_STATUS.get(status, errors.PromptCardError)
+    if kind is errors.Conflict:
+        return errors.Conflict(message, hint=hint, code=code, current=value.get("current"))
+    return kind(message, hint=hint, code=code)

@@ -1,0 +1,219 @@
+"""A workspace of the server, in a notebook."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from promptcard_ext.client.api import WorkspaceApi
+from promptcard_ext.client.discovery import Address, find_server
+from promptcard_ext.client.session import Session
+from promptcard_ext.client.stream import follow
+from promptcard_ext.core.card import Card
+from promptcard_ext.core.case import Case, as_cases
+from promptcard_ext.core.errors import PromptCardError, RunError
+from promptcard_ext.core.results import ItemResult
+from promptcard_ext.interchange.card_file import CardFile
+from promptcard_ext.kernel import loop
+from promptcard_ext.kernel.handle import FINAL, RunHandle
+
+
+def connect(url: str | None = None, token: str = "", workspace: str = "personal") -> Workspace:
+    """Connect to the server.
+
+    Without arguments it is the Jupyter server that started this kernel; there is no second login.
+
+    Args:
+        url: Base URL of a Jupyter server.
+        token: Its token.
+        workspace: Slug or id of one of your workspaces.
+
+    Raises:
+        Unavailable: There is no server, or it does not answer.
+        NotFound: There is no such workspace.
+    """
+    session = Session(Address(url.rstrip("/") + "/", token) if url else find_server())
+    return Workspace(WorkspaceApi(session, workspace))
+
+
+class Workspace:
+    """Cards, cases and runs that are kept on the server."""
+
+    def __init__(self, api: WorkspaceApi) -> None:
+        self.api = api
+        self._head = api.session.get("workspaces", api.workspace)
+
+    @property
+    def name(self) -> str:
+        """Name of the workspace."""
+        return str(self._head["name"])
+
+    def __repr__(self) -> str:
+        return f"<Workspace '{self.name}' at {self.api.session.address.url}, role {self._head['role']}>"
+
+    def cards(self) -> list[str]:
+        """Return the names of all cards."""
+        return [head["name"] for head in self.api.cards()]
+
+    def card(self, name: str, version: int | None = None) -> Card:
+        """Return a card in one version, by default the latest.
+
+        Raises:
+            NotFound: There is none.
+        """
+        versions = self.api.versions(name)
+        if version is None:
+            return versions[-1]
+        for card in versions:
+            if card.version == version:
+                return card
+        from promptcard_ext.core.errors import NotFound
+
+        raise NotFound(f"Card '{name}' has no version {version}; the latest is {versions[-1].version}.")
+
+    def save(self, card: Card | CardFile, cases: Iterable[Case | Mapping[str, Any]] | None = None) -> Card:
+        """Save a card (or all versions of a card file) and, when given, its cases.
+
+        Content that did not change makes no new version.
+
+        Returns:
+            The card as saved, with its version number.
+        """
+        versions = card.versions if isinstance(card, CardFile) else (card,)
+        if isinstance(card, CardFile) and cases is None:
+            cases = card.cases
+        existing = {head["name"] for head in self.api.cards()} if len(versions) > 1 else set()
+        known = {v.content_hash for v in self.api.versions(versions[0].name)} if versions[0].name in existing else set()
+        for version in versions[:-1]:
+            # An older version of the file that is there already must not become the latest again.
+            if version.content_hash not in known:
+                self.api.save_card(version)
+        saved = self.api.save_card(versions[-1])
+        if cases is not None:
+            self.api.save_cases(versions[-1].name, as_cases(cases))
+        return self.card(versions[-1].name, saved["version"])
+
+    def cases(self, card: str) -> list[Case]:
+        """Return the cases of a card."""
+        return self.api.cases(card)
+
+    def run(
+        self,
+        card: str | Card,
+        models: str | Sequence[str],
+        *,
+        versions: Sequence[int] = (),
+        cases: Sequence[str] = (),
+        repeats: int = 1,
+        concurrency: int = 16,
+        timeout_s: float = 120.0,
+        name: str = "",
+    ) -> RunHandle:
+        """Start a run on the server and follow it. It goes on when this kernel ends.
+
+        Args:
+            card: Name of a card; or the card itself, which then must have been saved.
+            models: References such as ``"ollama:llama3.2"``.
+            versions: Versions to compare; default the latest (or the card's own).
+            cases: Names of cases; default all.
+
+        Raises:
+            PromptCardError: The server refuses, for example because a case does not fit.
+        """
+        if isinstance(card, Card):
+            versions, card = versions or ([card.version] if card.version else ()), card.name
+        spec = {
+            "card": card,
+            "models": [models] if isinstance(models, str) else list(models),
+            "versions": list(versions),
+            "cases": list(cases),
+            "repeats": repeats,
+            "concurrency": concurrency,
+            "timeout_s": timeout_s,
+            "name": name,
+        }
+        return self._handle(self.api.start_run(spec))
+
+    def open_run(self, run_id: str) -> RunHandle:
+        """Follow a run that was started earlier, here or elsewhere."""
+        return self._handle(self.api.run(run_id))
+
+    def runs(self, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the latest runs, newest first."""
+        return self.api.runs(limit)
+
+    def _handle(self, run: dict[str, Any]) -> RunHandle:
+        run_id = str(run["id"])
+
+        def cancel() -> None:
+            loop.submit(_in_thread(self.api.cancel_run, run_id))
+
+        handle = RunHandle(run["name"], run["counts"]["total"], cancel, id=run_id)
+        loop.submit(_follow(handle, self.api, run_id))
+        return handle
+
+    def run_snapshot(self, run_id: str) -> tuple[dict[str, Any], list[ItemResult]]:
+        """Return a run and all its results so far."""
+        return self.api.run(run_id), self.api.items(run_id)
+
+    def report(self, run: str | RunHandle, path: str | Path | None = None, timeout_s: float = 600.0) -> Path:
+        """Make the report of a run and save it as one HTML file that needs no network.
+
+        Args:
+            path: Where to; default ``report-<first 8 digits of the run's id>.html`` here.
+            timeout_s: Longest time to wait for it, in seconds.
+
+        Raises:
+            RunError: The report could not be made.
+            TimeoutError: It is not ready after ``timeout_s``.
+        """
+        run_id = run.id if isinstance(run, RunHandle) else run
+        if run_id is None:
+            raise RunError("A run of this process has no report on the server.", hint="Start it with workspace.run().")
+        report = self.api.start_report(run_id)
+        give_up = time.monotonic() + timeout_s
+        while report["status"] in ("queued", "running"):
+            if time.monotonic() > give_up:
+                raise TimeoutError(f"The report of run {run_id} is not ready after {timeout_s:g} s.")
+            time.sleep(0.3)
+            report = self.api.report(report["id"])
+        if report["status"] == "failed":
+            problem = report["error"] or {}
+            raise RunError(f"The report failed: {problem.get('message', 'no reason given')}", code="report_failed")
+        target = Path(path or f"report-{run_id[:8]}.html")
+        target.write_bytes(self.api.report_file(report["id"]))
+        return target
+
+
+async def _in_thread(work: Any, *arguments: Any) -> Any:
+    import asyncio
+
+    return await asyncio.to_thread(work, *arguments)
+
+
+async def _follow(handle: RunHandle, api: WorkspaceApi, run_id: str) -> None:
+    try:
+        async for event in follow(api.session, api.workspace, run_id):
+            status = event.payload.get("status", event.status) if event.kind == "finished" else _live(event.status)
+            handle.feed(event.items, status=status, error=None)
+        if handle.status == "failed":
+            handle.error = await _reason(api, run_id)
+    except PromptCardError as error:
+        handle.feed(status="failed", error=error)
+    except Exception as error:  # noqa: BLE001  The edge of the background thread: nobody else would ever see it.
+        handle.feed(
+            status="failed", error=PromptCardError(f"Following the run broke: {error!r}", code="internal_error")
+        )
+
+
+def _live(status: str) -> str:
+    # The run may have ended while its last results are still on the way; the last event says so.
+    return "running" if status in FINAL else status
+
+
+async def _reason(api: WorkspaceApi, run_id: str) -> RunError:
+    run = await _in_thread(api.run, run_id)
+    error = run["error"] or {}
+    return RunError(error.get("message", "The run failed."), code=error.get("code", "run_error"))

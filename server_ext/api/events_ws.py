@@ -1,0 +1,87 @@
+"""The events of a run over a websocket: ``…/runs/R/events?after=SEQ``.
+
+Each message is one event with its number and the results it brings. A client that was cut off comes back with the last
+number it saw and misses nothing: the events stand in the database, Redis only says when to look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import msgspec
+from jupyter_server.base.websocket import WebSocketMixin
+from tornado.web import authenticated
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from promptcard_ext.core.errors import PromptCardError
+from server_ext.api.base import PromptCardsHandler
+from server_ext.services import items
+from server_ext.services.runs import FINAL
+
+# Redis may be away; then this is how late an event can be.
+LOOK_EVERY_S = 1.0
+
+
+class RunEventsHandler(WebSocketMixin, WebSocketHandler, PromptCardsHandler):
+    """A watcher of one run."""
+
+    _following: asyncio.Task[None] | None = None
+
+    @authenticated
+    async def get(self, workspace: str, run: str) -> None:  # type: ignore[override]
+        """Check that the run is there and may be seen, then open the socket."""
+        self.after = self.integer("after", 0, 0, 2**62)
+        self.workspace, self.run = workspace, run
+        _, found = await self.use(workspace, items.events_after, run, self.after)
+        self.run_id = str(found["id"])
+        await super().get()
+
+    def open(self, *arguments: str) -> None:
+        """Start to follow."""
+        super().open(*arguments)
+        self._following = asyncio.ensure_future(self._follow())
+
+    def on_message(self, message: str | bytes) -> None:
+        """Clients have nothing to say here; whoever does is cut off."""
+        self.close(1003, "this socket only sends")
+
+    def on_close(self) -> None:
+        """Stop following."""
+        super().on_close()
+        if self._following is not None:
+            self._following.cancel()
+
+    async def _follow(self) -> None:
+        news = self.app.news(self.run_id)
+        try:
+            while True:
+                # Cleared before the look, not after it: what comes in between is noticed.
+                news.clear()
+                if not await self._send_new():
+                    break
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), LOOK_EVERY_S)
+            self.close(1000, "the run has ended")
+        except WebSocketClosedError:
+            return
+        except PromptCardError as error:
+            self.close(1011, error.code)
+        finally:
+            self.app.forget(self.run_id, news)
+
+    async def _send_new(self) -> bool:
+        """Send what is new; tell whether more may come."""
+        while True:
+            events, run = await self.use(self.workspace, items.events_after, self.run, self.after)
+            for event in events:
+                message = {"seq": event.seq, "kind": event.kind, "status": run["status"], **_content(event)}
+                # Waiting for the buffer keeps a slow reader from filling our memory.
+                await self.write_message(msgspec.json.encode(message))
+                self.after = event.seq
+            if len(events) < items.MAX_EVENTS:
+                return run["status"] not in FINAL
+
+
+def _content(event: items.RunEventOut) -> dict[str, object]:
+    return {"payload": event.payload, "items": event.items}

@@ -1,0 +1,163 @@
+"""The Jupyter server extension."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from jupyter_server.extension.application import ExtensionApp
+from traitlets import Bool, Enum, Int, Unicode
+
+from promptcard_ext.core.errors import PromptCardError, SetupError, Unavailable
+from server_ext.api.routes import handlers
+from server_ext.auth.actor import Actor
+from server_ext.jobs.live import Listener
+from server_ext.runtime import Runtime, refuse_public_local_mode
+from server_ext.services import workspaces
+from server_ext.settings import Settings
+
+
+class PromptCards(ExtensionApp):
+    """Prompt Cards: versioned prompts, test cases, batch runs and reports, as a part of Jupyter Server."""
+
+    name = "promptcards"
+    app_name = "Prompt Cards"
+    load_other_extensions = True
+    extension_url = "/promptcards/api/v1/health"
+
+    home = Unicode("", help="Directory of the data. Empty: PROMPTCARDS_HOME, else the user's data directory.").tag(
+        config=True
+    )
+    identity_mode = Enum(
+        ["auto", "local"],
+        "auto",
+        help="Who users are. 'local': everybody whom Jupyter lets in is the one owner. 'auto': 'local' as long as the "
+        "server listens on this machine only, otherwise the extension refuses to work.",
+    ).tag(config=True)
+    pool_size = Int(8, min=1, max=64, help="Database connections, and threads that use them.").tag(config=True)
+    start_worker = Bool(True, help="Whether this server runs a worker process of its own.").tag(config=True)
+
+    def initialize_settings(self) -> None:
+        """Prepare what the handlers share; nothing here waits."""
+        self.pool = ThreadPoolExecutor(self.pool_size, thread_name_prefix="promptcards")
+        self.owner: Actor | None = None
+        self.runtime: Runtime | None = None
+        self._problem: PromptCardError | None = None
+        self._started = asyncio.Event()
+        self._starting: asyncio.Task[None] | None = None
+        self._news: dict[str, set[asyncio.Event]] = {}
+        self.settings["promptcards_app"] = self
+
+    def initialize_handlers(self) -> None:
+        """Add the routes."""
+        self.handlers.extend(handlers())
+
+    async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+        """Start the services beside the server: Lab opens at once, requests wait until they are there."""
+        self._starting = asyncio.create_task(self._start())
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            self._check_mode()
+            self.runtime = await loop.run_in_executor(self.pool, self._open_runtime)
+            self.runtime.listener = Listener(
+                self.runtime.services.redis_url, lambda run_id: _hand_over(loop, self._heard, run_id)
+            )
+            self.runtime.listener.start()
+            self.log.info("Prompt Cards is ready (data in %s).", self.runtime.settings.home)
+        except PromptCardError as error:
+            self._problem = error
+            self.log.error("Prompt Cards cannot start: %s [%s]", error, error.code)
+        except Exception:
+            self._problem = SetupError("Prompt Cards could not start.", hint="The server's log says why.")
+            self.log.exception("Prompt Cards could not start")
+        finally:
+            self._started.set()
+
+    def _check_mode(self) -> None:
+        if os.environ.get("JUPYTERHUB_SERVICE_PREFIX"):
+            raise SetupError(
+                "Prompt Cards does not run inside a JupyterHub user's server: everybody's data would be in one "
+                "user's hands.",
+                hint="Use library mode in notebooks (promptcard_ext.run).",
+                code="hub_not_supported",
+            )
+        assert self.serverapp is not None
+        if self.identity_mode == "auto" and not self.serverapp.sock:
+            refuse_public_local_mode(self.serverapp.ip)
+
+    def _open_runtime(self) -> Runtime:
+        settings = Settings.from_environment(Path(self.home) if self.home else None)
+        runtime = Runtime.start(settings, pool_size=self.pool_size, with_worker=self.start_worker)
+        try:
+            self.owner = workspaces.local_owner(runtime.database, _user_name())
+        except BaseException:
+            runtime.close()
+            raise
+        return runtime
+
+    async def ready(self, timeout_s: float) -> Runtime:
+        """Return the running services, waiting for them while they start.
+
+        Raises:
+            SetupError, Unavailable: They could not be started, or not in time.
+        """
+        try:
+            await asyncio.wait_for(self._started.wait(), timeout_s)
+        except TimeoutError:
+            raise Unavailable(
+                "Prompt Cards is still starting.", hint="Try again in a moment.", code="starting"
+            ) from None
+        if self._problem is not None:
+            raise self._problem
+        assert self.runtime is not None
+        return self.runtime
+
+    def news(self, run_id: str) -> asyncio.Event:
+        """Return an event that is set whenever a run may have news."""
+        event = asyncio.Event()
+        self._news.setdefault(run_id, set()).add(event)
+        return event
+
+    def forget(self, run_id: str, event: asyncio.Event) -> None:
+        """Take back what `news` gave."""
+        watchers = self._news.get(run_id, set())
+        watchers.discard(event)
+        if not watchers:
+            self._news.pop(run_id, None)
+
+    def _heard(self, run_id: str) -> None:
+        for event in self._news.get(run_id, ()):
+            event.set()
+
+    def current_activity(self) -> dict[str, Any] | None:
+        """Count watched runs as activity, so that an idle server is not culled under them."""
+        return {"runs": len(self._news)} if getattr(self, "_news", None) else None
+
+    async def stop_extension(self) -> None:
+        """Stop worker, relay and services in good order."""
+        if self._starting is not None:
+            await self._starting
+        runtime, self.runtime = self.runtime, None
+        if runtime is not None:
+            await asyncio.get_running_loop().run_in_executor(None, runtime.close)
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _hand_over(loop: asyncio.AbstractEventLoop, heard: Callable[[str], None], run_id: str) -> None:
+    with suppress(RuntimeError):  # the loop has just been closed: nobody watches any more
+        loop.call_soon_threadsafe(heard, run_id)
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "owner"
