@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from promptcard_ext.client.api import WorkspaceApi
 from promptcard_ext.client.discovery import Address, find_server
 from promptcard_ext.client.session import Session
 from promptcard_ext.client.stream import follow
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case, as_cases
-from promptcard_ext.core.errors import PromptCardError, RunError
+from promptcard_ext.core.errors import NotFound, PromptCardError, RunError
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.interchange.card_file import CardFile
 from promptcard_ext.kernel import loop
@@ -69,31 +71,35 @@ class Workspace:
         for card in versions:
             if card.version == version:
                 return card
-        from promptcard_ext.core.errors import NotFound
-
         raise NotFound(f"Card '{name}' has no version {version}; the latest is {versions[-1].version}.")
 
     def save(self, card: Card | CardFile, cases: Iterable[Case | Mapping[str, Any]] | None = None) -> Card:
         """Save a card (or all versions of a card file) and, when given, its cases.
 
-        Content that did not change makes no new version.
+        Content that is saved already is not saved again: the version that has it is returned, so that a notebook can
+        be run twice.
 
         Returns:
-            The card as saved, with its version number.
+            The card as saved, with its version number; of a card file the last version.
         """
         versions = card.versions if isinstance(card, CardFile) else (card,)
         if isinstance(card, CardFile) and cases is None:
             cases = card.cases
-        existing = {head["name"] for head in self.api.cards()} if len(versions) > 1 else set()
-        known = {v.content_hash for v in self.api.versions(versions[0].name)} if versions[0].name in existing else set()
-        for version in versions[:-1]:
-            # An older version of the file that is there already must not become the latest again.
+        name = versions[0].name
+        known = {saved.content_hash: saved for saved in self._saved_versions(name)}
+        for version in versions:
             if version.content_hash not in known:
-                self.api.save_card(version)
-        saved = self.api.save_card(versions[-1])
+                number = self.api.save_card(version)["version"]
+                known[version.content_hash] = structs.replace(version, version=number)
         if cases is not None:
-            self.api.save_cases(versions[-1].name, as_cases(cases))
-        return self.card(versions[-1].name, saved["version"])
+            self.api.save_cases(name, as_cases(cases))
+        return known[versions[-1].content_hash]
+
+    def _saved_versions(self, name: str) -> list[Card]:
+        try:
+            return self.api.versions(name)
+        except NotFound:
+            return []
 
     def cases(self, card: str) -> list[Case]:
         """Return the cases of a card."""

@@ -121,4 +121,4 @@ def _ensure_database(server: psycopg.Connection) -> None:
         server.execute(sql.SQL("CREATE DATABASE {} OWNER pc_owner").format(name))
     server.execute(sql.SQL("ALTER DATABASE {} OWNER TO pc_owner").format(name))
     server.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
-    server.execute(sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO pc_app, pc_backup").format(name))
+    server.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO pc_app, pc_backup").format(name))

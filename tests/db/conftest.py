@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from server_ext.db import migrate, tables
 from server_ext.db.engine import Database, make_engine
-from server_ext.embedded import Services, attach, roles
+from server_ext.embedded import Services, attach, remove_home, roles
 from server_ext.embedded.home import find_home
 from server_ext.settings import Settings
 
@@ -21,9 +21,14 @@ NewWorkspace = Callable[[], uuid.UUID]
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """The embedded servers, migrated, in a home that lasts as long as the tests do."""
-    with attach(Settings(home=tmp_path_factory.mktemp("home"))) as services:
-        migrate.upgrade(services.owner_database_url)
-        yield services
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    try:
+        with attach(settings) as services:
+            migrate.upgrade(services.owner_database_url)
+            yield services
+    finally:
+        # As root the database lies outside the temporary folder.
+        remove_home(settings)
 
 
 @pytest.fixture(scope="session")
