@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 
 from promptcard_ext.core.errors import SetupError
@@ -17,8 +12,7 @@ from server_ext.jobs.live import Listener
 from server_ext.jobs.queue import Doorbell
 from server_ext.jobs.relay import Relay
 from server_ext.settings import Settings
-
-log = logging.getLogger("promptcards")
+from server_ext.supervisor import WorkerProcess
 
 
 def ready_services(settings: Settings) -> embedded.Services:
@@ -60,7 +54,7 @@ class Runtime:
     doorbell: Doorbell
     relay: Relay
     listener: Listener | None = None
-    worker: subprocess.Popen[bytes] | None = None
+    worker: WorkerProcess | None = None
 
     @classmethod
     def start(cls, settings: Settings, *, pool_size: int = 8, with_worker: bool = True) -> Runtime:
@@ -71,46 +65,19 @@ class Runtime:
         runtime = cls(settings, services, database, doorbell, Relay(database, doorbell))
         runtime.relay.start()
         if with_worker:
-            runtime.worker = start_worker(settings)
+            runtime.worker = WorkerProcess(settings)
         return runtime
 
     def close(self) -> None:
         """Stop the worker and the relay, close the connections, detach from the services."""
         if self.worker is not None:
-            stop_worker(self.worker)
+            self.worker.close()
         if self.listener is not None:
             self.listener.close()
         self.relay.close()
         self.doorbell.close()
         self.database.close()
         self.services.close()
-
-
-def start_worker(settings: Settings) -> subprocess.Popen[bytes]:
-    """Start a worker process that ends with this one."""
-    environment = {**os.environ, "PROMPTCARDS_HOME": str(settings.home)}
-    # Its own session: Ctrl-C in the terminal is for the server, which then stops the worker in good order.
-    return subprocess.Popen(
-        [sys.executable, "-m", "promptcard_ext.cli", "worker", "--parent", str(os.getpid())],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def stop_worker(worker: subprocess.Popen[bytes], timeout_s: float = 15.0) -> None:
-    """Let a worker finish what it writes; after ``timeout_s`` end it and its job by force."""
-    worker.terminate()
-    try:
-        worker.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        log.warning(
-            "The worker did not stop within %g s and is ended by force; its work will be taken up again.", timeout_s
-        )
-        worker.kill()
-        worker.wait(5)
-    if worker.returncode not in (0, -signal.SIGTERM, -signal.SIGKILL):
-        log.warning("The worker ended with code %s.", worker.returncode)
 
 
 def refuse_public_local_mode(ip: str) -> None:

@@ -44,6 +44,11 @@ class PromptCardError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
 
+    def _render_traceback_(self) -> list[str]:
+        """Show a notebook the message and what to do, not twenty lines of our code (IPython asks for this)."""
+        lines = [f"{type(self).__name__} [{self.code}]: {self.message}"]
+        return [*lines, f"  {self.hint}"] if self.hint else lines
+
     def to_dict(self) -> dict[str, Any]:
         """Return ``{"code", "message", "hint"}``, the form the REST interface sends."""
         return {"code": self.code, "message": self.message, "hint": self.hint}

@@ -33,7 +33,7 @@ class HealthHandler(PromptCardsHandler):
                 "version": __version__,
                 "user": self.actor().name,
                 "queue": waiting,
-                "worker": "none" if worker is None else "running" if worker.poll() is None else "stopped",
+                "worker": "none" if worker is None else "running" if worker.alive else "stopped",
             }
         )
 
