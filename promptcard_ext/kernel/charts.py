@@ -37,9 +37,10 @@ def pass_rates(rows: Sequence[SummaryRow]) -> alt.Chart | alt.LayerChart:
     )
     height = 30 * max(1, frame["label"].nunique() if len(frame) else 1)
     chart = alt.layer(line, point).properties(width=420, height=height)
-    return chart.facet(
-        row=alt.Row("model:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left", labelLimit=200))
-    )  # type: ignore[no-any-return]
+    # Above its panel, a long model name takes no width from it.
+    header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelLimit=420)
+    models = list(dict.fromkeys(row.model for row in rows))
+    return chart.facet(row=alt.Row("model:N", title=None, sort=models, header=header))  # type: ignore[no-any-return]
 
 
 def outcomes(rows: Sequence[SummaryRow]) -> alt.Chart:
