@@ -1,4 +1,4 @@
-"""A model server of our own for tests: OpenAI's and Ollama's protocols over real sockets, and everything that goes wrong.
+"""A model server of our own for tests: OpenAI's and Ollama's protocols over real sockets, and all that goes wrong.
 
     with Stub() as stub:
         stub.next(Behaviour(status=429, headers={"Retry-After": "1"}), Behaviour(text="hello"))

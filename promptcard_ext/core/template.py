@@ -273,13 +273,11 @@ def _guilty_tag(source: str, line: int, good: Callable[[str], bool]) -> tuple[in
         start = source.find("\n", start) + 1
     end = source.find("\n", start)
     end = end if end >= 0 else len(source)
-    for opening, close in _tags(source):
-        if opening >= end:
-            break
-        if close > start and not good(source[opening:close]):
-            return _position(source, opening)
-    stray = re.search(r"\}\}|%\}", source[start:end])
-    return line, (stray.start() + 1 if stray else 1)
+    on_line = [(opening, close) for opening, close in _tags(source) if opening < end and close > start]
+    guilty = next((opening for opening, close in on_line if not good(source[opening:close])), None)
+    if guilty is None:
+        guilty = on_line[0][0] if on_line else start
+    return _position(source, guilty)
 
 
 def _parses(tag: str) -> bool:
@@ -301,6 +299,8 @@ def _refuse_outside_subset(tree: nodes.Template, source: str, name: str) -> None
     what = f"uses '{type(node).__name__.lower()}', which is not part of the template language"
     if isinstance(node, nodes.Name):
         what = f"uses '{node.name}', which is a reserved word"
+    elif isinstance(node, nodes.Filter | nodes.Test):
+        what = f"uses the {type(node).__name__.lower()} '{node.name}', which does not exist here"
     elif isinstance(node, _BUILDERS):
         what = f"puts more than {MAX_NAMES} variables together in one expression"
     raise TemplateError(
@@ -321,8 +321,11 @@ def _outside_subset(tree: nodes.Template) -> nodes.Node | None:
         node = stack.pop()
         reserved = isinstance(node, nodes.Name) and node.name == "self"
         # A value of a megabyte, named a thousand times, would fill the memory before the limit on the output sees it.
+        known = _ENV.filters if isinstance(node, nodes.Filter) else _ENV.tests
+        # Inside a condition Jinja itself would notice only while it renders.
+        unknown = isinstance(node, nodes.Filter | nodes.Test) and node.name not in known
         huge = isinstance(node, _BUILDERS) and sum(1 for _ in node.find_all(nodes.Name)) > MAX_NAMES
-        if reserved or huge or not isinstance(node, _ALLOWED):
+        if reserved or unknown or huge or not isinstance(node, _ALLOWED):
             return node
         stack.extend(reversed(list(node.iter_child_nodes())))
     return None
