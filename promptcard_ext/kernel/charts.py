@@ -89,7 +89,7 @@ def latencies(results: Sequence[ItemResult]) -> alt.Chart:
         .encode(
             x=alt.X("latency_ms:Q", title="latency, ms"),
             y=alt.Y("share:Q", title="answered within", axis=alt.Axis(format="%")),
-            color=alt.Color("run:N", title=None, legend=alt.Legend(labelLimit=320, orient="bottom", columns=1)),
+            color=alt.Color("run:N", title=None, sort=None, legend=alt.Legend(labelLimit=320, orient="bottom", columns=1)),
         )
         .properties(width=420, height=200)
     )
