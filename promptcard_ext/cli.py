@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from promptcard_ext._version import __version__
-from promptcard_ext.core.errors import PromptCardError
+from promptcard_ext.core.errors import PromptCardError, SetupError
 
 EXIT_FAILURES = 10
 EXIT_ERRORS = 20
@@ -33,6 +33,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     except PromptCardError as error:
         complain(error)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        # The base install has the commands of the server, and not what they need.
+        if (error.name or "").partition(".")[0] in ("promptcard_ext", "server_ext"):
+            raise
+        hint = "Install it: pip install 'promptcards[server]'"
+        complain(
+            SetupError(f"This command needs the server, and '{error.name}' is missing.", hint=hint, code="no_server")
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped.\n")
         sys.exit(130)
@@ -61,14 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_models(commands)
     _add_demo(commands)
     for entry in metadata.entry_points(group="promptcards.commands"):
-        try:
-            register = entry.load()
-        except ModuleNotFoundError as error:
-            # The base install has the entry point, but not what the server needs.
-            if (error.name or "").partition(".")[0] in ("promptcard_ext", "server_ext"):
-                raise
-            continue
-        register(commands)
+        entry.load()(commands)
     return parser
 
 
@@ -80,7 +82,7 @@ def _add_run(commands: Commands) -> None:  # type: ignore[valid-type]
         "run",
         help="run card files in this process, without a server",
         description="Run every version and case of card files against models, in this process.",
-        epilog=f"Exit codes: 0 all passed, {EXIT_FAILURES} some failed, {EXIT_ERRORS} some broke, 2 a mistake in the input.",
+        epilog=f"Exit codes: 0 all passed, {EXIT_FAILURES} some failed, {EXIT_ERRORS} some broke, 2 wrong input.",
     )
     run.add_argument("files", nargs="+", type=Path, metavar="FILE", help="card file (YAML)")
     run.add_argument(

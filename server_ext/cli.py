@@ -9,11 +9,14 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptcard_ext.core.errors import SetupError
 from promptcard_ext.interchange.starters import shipped
 from server_ext.settings import Settings
+
+if TYPE_CHECKING:
+    from server_ext import embedded
 
 WELCOME = "01_first_card.ipynb"
 
@@ -174,11 +177,13 @@ def _services(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _status_lines(status: Any) -> list[str]:
-    import msgspec
-
-    found = msgspec.to_builtins(status) if isinstance(status, msgspec.Struct) else vars(status)
-    return [f"{name}: {value}" for name, value in found.items()]
+def _status_lines(status: embedded.ServicesStatus) -> list[str]:
+    lines = [f"home        {status.home}", f"attached    {status.attached} processes"]
+    for name, one in (("PostgreSQL", status.postgres), ("Valkey", status.valkey)):
+        state = "external" if one.external else f"running, process {one.pid}" if one.running else "stopped"
+        lines.append(f"{name:<11} {one.version or ''} {state}{': ' + one.problem if one.problem else ''}")
+        lines += [f"{'':<11} {what} {path}" for what, path in (("data", one.data), ("log", one.log)) if path]
+    return lines
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -61,7 +61,7 @@ def examine(settings: Settings) -> Iterator[Line]:
         yield Line("wrong", "services", error.message, error.hint)
     else:
         with services:
-            yield Line("ok", "services", "PostgreSQL and the queue answer" + ("" if services.home else " (external)"))
+            yield _services(settings)
             yield from _database(services)
             yield _guarded("queue", lambda: _queue(services))
     yield from _providers()
@@ -100,6 +100,15 @@ def _home(settings: Settings) -> Line:
     free = shutil.disk_usage(place).free / 1e9
     state, advice = ("warning", "Free some space.") if free < 1 else ("ok", "")
     return Line(state, "home", f"{settings.home}, {free:.1f} GB free", advice)
+
+
+def _services(settings: Settings) -> Line:
+    status = embedded.status(settings)
+    found = [
+        f"{name} {'elsewhere' if one.external else one.version} answers"
+        for name, one in (("PostgreSQL", status.postgres), ("Valkey", status.valkey))
+    ]
+    return Line("ok", "services", ", ".join(found))
 
 
 def _database(services: embedded.Services) -> Iterator[Line]:

@@ -52,21 +52,27 @@ def _update(progress: Progress, task: object, run: RunHandle) -> None:
 
 def print_summary(rows: Sequence[SummaryRow], title: str = "", console: Console | None = None) -> None:
     """Print one line per card version and model."""
-    console = console or Console()
+    console = console or _console()
     table = Table(title=escape(title), title_justify="left", header_style="bold")
-    for name, right in (
-        ("card version", False), ("model", False), ("pass rate [95 %]", False), ("p50", True), ("p95", True), ("cost", True),
-    ):  # fmt: skip
-        table.add_column(escape(name), justify="right" if right else "left", no_wrap=not right)
+    for name in ("card version", "model", "pass rate [95 %]"):
+        table.add_column(escape(name), overflow="fold")
+    for name in ("p50 ms", "p95 ms", "cost"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         cells = (row.label, row.model, row.rate_text, _ms(row.p50_ms), _ms(row.p95_ms), row.cost_text)
         table.add_row(*(escape(cell) for cell in cells))
     console.print(table)
 
 
+def _console() -> Console:
+    # A file or a pipe has no width; 80 columns would break the table for nobody's benefit.
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
 def print_failures(results: Sequence[ItemResult], console: Console | None = None) -> None:
     """Print the first items that did not pass, with the reason."""
-    console = console or Console()
+    console = console or _console()
     wrong = [result for result in results if result.outcome is not Outcome.PASS]
     for result in wrong[:MAX_FAILURES]:
         where = f"{result.label} · {result.model} · {result.case}"
@@ -78,4 +84,4 @@ def print_failures(results: Sequence[ItemResult], console: Console | None = None
 
 
 def _ms(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f} ms"
+    return "–" if value is None else f"{value:,.0f}"
