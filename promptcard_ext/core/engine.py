@@ -201,6 +201,8 @@ class _Crew:
             result = await self.caller.run(item)
             self._finished.append(result)
             self._news.set()
+            # A provider that answers without waiting must not keep everybody else from the loop, who may want to stop.
+            await asyncio.sleep(0)
 
     async def _take(self) -> Item | None:
         if not self._claimed:

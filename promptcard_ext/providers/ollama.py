@@ -97,7 +97,7 @@ class Ollama:
             # Its HTTP library is not part of its interface, so what that raises cannot be named here.
             raise self._http.unreachable(error) from None
         finally:
-            await client.close()
+            await client.close()  # type: ignore[no-untyped-call]
         return sorted(entry.model for entry in listing.models if entry.model)
 
     async def close(self) -> None:

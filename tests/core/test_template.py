@@ -149,7 +149,8 @@ class TestSandbox:
 
     @pytest.mark.parametrize(
         "source",
-        ["{{ x|attr('a') }}", "{{ x|map('upper') }}", "{{ x|pprint }}", "{{ x|format }}", "{% if x is callable %}{% endif %}",
+        ["{{ x|attr('a') }}", "{{ x|map('upper') }}", "{{ x|pprint }}", "{{ x|format }}",
+         "{% if x is callable %}{% endif %}",
          "{{ x|xmlattr }}", "{% if x|nope %}{% endif %}", "{{ x|select }}", "{{ x|replace('a', 'b') }}"],
     )  # fmt: skip
     def test_unknown_filters_and_tests_are_refused(self, source: str) -> None:

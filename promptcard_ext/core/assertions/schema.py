@@ -24,7 +24,7 @@ MAX_DEPTH = 64
 MAX_STEPS = 500_000
 
 
-class SchemaTooCostly(Exception):  # noqa: N818  as in core.errors
+class SchemaTooCostly(Exception):
     """The schema takes too many steps on this answer."""
 
 
