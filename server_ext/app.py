@@ -145,6 +145,7 @@ class PromptCards(ExtensionApp):
         """Stop worker, relay and services in good order."""
         if self._starting is not None:
             await self._starting
+        self._problem = self._problem or Unavailable("Prompt Cards is shutting down.", code="stopping")
         runtime, self.runtime = self.runtime, None
         if runtime is not None:
             await asyncio.get_running_loop().run_in_executor(None, runtime.close)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from promptcard_ext.core.errors import SetupError
@@ -60,7 +62,8 @@ class Runtime:
     def start(cls, settings: Settings, *, pool_size: int = 8, with_worker: bool = True) -> Runtime:
         """Start everything; see `ready_services` for what may be wrong."""
         services = ready_services(settings)
-        database = Database(services.database_url, pool_size=pool_size)
+        # One more than threads that serve requests: the relay's.
+        database = Database(services.database_url, pool_size=pool_size + 1)
         doorbell = Doorbell(services.redis_url)
         runtime = cls(settings, services, database, doorbell, Relay(database, doorbell))
         runtime.relay.start()
@@ -70,21 +73,30 @@ class Runtime:
 
     def close(self) -> None:
         """Stop the worker and the relay, close the connections, detach from the services."""
-        if self.worker is not None:
-            self.worker.close()
-        if self.listener is not None:
-            self.listener.close()
-        self.relay.close()
-        self.doorbell.close()
-        self.database.close()
-        self.services.close()
+        with ExitStack() as rest:  # from the last to the first; what does not close does not keep the others open
+            rest.callback(self.services.close)
+            rest.callback(self.database.close)
+            rest.callback(self.doorbell.close)
+            rest.callback(self.relay.close)
+            if self.listener is not None:
+                rest.callback(self.listener.close)
+            if self.worker is not None:
+                rest.callback(self.worker.close)
 
 
 def refuse_public_local_mode(ip: str) -> None:
     """Raise `SetupError` when everybody on the network would be the one local user."""
-    if ip not in ("localhost", "127.0.0.1", "::1", "") and not ip.startswith("127."):
+    if not _is_loopback(ip):
         raise SetupError(
-            f"The server listens on '{ip}', where others can reach it; in local mode each of them would be you.",
+            f"The server listens on '{ip or '*'}', where others can reach it; in local mode each of them would be you.",
             hint="Listen on localhost, or set c.PromptCards.identity_mode = 'local' if that is what you want.",
             code="local_mode_public",
         )
+
+
+def _is_loopback(ip: str) -> bool:
+    # Jupyter turns '*' into an empty text: that is every address of this machine.
+    try:
+        return ip == "localhost" or ipaddress.ip_address(ip).is_loopback
+    except ValueError:
+        return False

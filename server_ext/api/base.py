@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
@@ -43,12 +44,14 @@ STATUS: tuple[tuple[type[PromptCardError], int], ...] = (
     (SetupError, 503),
     (PromptCardError, 400),
 )
+# Where HTTP is finer than our classes.
+STATUS_OF_CODE = {"disk_full": 507, "if_match_missing": 428, "request_too_large": 413}
 
 
 def status_of(error: PromptCardError) -> int:
     """Return the HTTP status of an error of ours."""
-    if error.code == "disk_full":
-        return 507
+    if error.code in STATUS_OF_CODE:
+        return STATUS_OF_CODE[error.code]
     return next(status for kind, status in STATUS if isinstance(error, kind))
 
 
@@ -60,15 +63,19 @@ class PromptCardsHandler(JupyterHandler):
         """The extension."""
         return self.settings["promptcards_app"]
 
-    async def prepare(self, **options: Any) -> None:  # type: ignore[override]
-        """Identify the user as Jupyter does, then wait for the services, which may still be starting."""
-        self.request_id = uuid4().hex
-        await super().prepare(**options)
-        self.set_header("X-Request-Id", self.request_id)
+    @cached_property
+    def request_id(self) -> str:
+        """What this request is called in the answer and in the log."""
+        return uuid4().hex
+
+    def get_login_url(self) -> str:
+        """Refuse whoever is not logged in: programs ask here, and a login page is no answer to them."""
+        raise web.HTTPError(401, "Jupyter's token or login is needed.")
 
     def set_default_headers(self) -> None:
         """Set headers of a JSON interface: nothing here is a page, and nothing is kept in caches."""
         super().set_default_headers()
+        self.set_header("X-Request-Id", self.request_id)
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
@@ -161,12 +168,13 @@ class PromptCardsHandler(JupyterHandler):
             answer = _plain(status_code, error)
         self.set_status(status_code)
         self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(msgspec.json.encode({**answer, "request_id": getattr(self, "request_id", "")}))
+        self.finish(msgspec.json.encode({**answer, "request_id": self.request_id}))
 
     def log_exception(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         """Log what is our fault; a user's mistake is answered, not logged."""
         if not isinstance(error, PromptCardError) or status_of(error) >= 500:
             super().log_exception(kind, error, trace)
+            self.log.error("That was request %s.", self.request_id)
 
 
 def _plain(status: int, error: BaseException | None) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class DraftHandler(PromptCardsHandler):
     async def put(self, workspace: str, card: str) -> None:
         """Replace the draft; ``If-Match`` names the revision it is based on."""
         match = self.request.headers.get("If-Match", "").strip().strip('"')
-        if not match.isdecimal():
+        if not match.isdecimal() or len(match) > 18:
             raise CardError(
                 "A draft is saved with 'If-Match' naming the revision it is based on.",
                 hint="Read the card first; its ETag is the revision.",

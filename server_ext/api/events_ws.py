@@ -67,6 +67,10 @@ class RunEventsHandler(WebSocketMixin, WebSocketHandler, PromptCardsHandler):
             return
         except PromptCardError as error:
             self.close(1011, error.code)
+        except Exception:
+            # Nobody waits for this task: without a word the client would look at an open socket for ever.
+            self.log.exception("Following run %s broke (request %s)", self.run_id, self.request_id)
+            self.close(1011, "internal_error")
         finally:
             self.app.forget(self.run_id, news)
 

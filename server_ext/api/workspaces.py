@@ -26,6 +26,7 @@ class HealthHandler(PromptCardsHandler):
         """Answer 200, or 503 with the reason."""
         runtime = await self.runtime()
         waiting = await self.call(runtime.doorbell.waiting)
+        await self.call(runtime.database.ping)
         worker = runtime.worker
         self.reply(
             {

@@ -56,6 +56,11 @@ class Database:
             )
             yield connection
 
+    def ping(self) -> None:
+        """Raise `Unavailable` unless the database answers."""
+        with self.transaction():
+            pass
+
     def dispose_after_fork(self) -> None:
         """Forget the parent's connections in a forked child, without closing them for the parent."""
         self._engine.dispose(close=False)

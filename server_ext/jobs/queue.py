@@ -5,6 +5,8 @@ A job carries two ids and nothing else. Losing it costs seconds (`relay` rings a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
@@ -57,7 +59,7 @@ class Doorbell:
         Raises:
             Unavailable: Redis does not answer; the task waits in the database until it does.
         """
-        try:
+        with _translated():
             self._queue.enqueue_call(
                 ENTRY,
                 args=(str(note.workspace_id), str(note.task_id)),
@@ -66,16 +68,27 @@ class Doorbell:
                 failure_ttl=300,
                 description=f"{note.kind} {note.task_id}",
             )
-        except RedisError as error:
-            raise Unavailable("The queue does not answer.", code="queue_unavailable") from error
 
     def waiting(self) -> int:
-        """Return how many jobs are in the queue."""
-        return len(self._queue)
+        """Return how many jobs are in the queue.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        with _translated():
+            return len(self._queue)
 
     def close(self) -> None:
         """Close the connection."""
         self._redis.close()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise Unavailable("The queue does not answer.", code="queue_unavailable") from error
 
 
 def open_queue(redis: Redis) -> Queue:
