@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from promptcard_ext.core.errors import Unavailable
 from server_ext.db.engine import Database
 from server_ext.services import tasks
 
+log = logging.getLogger("promptcards.worker")
 INTERVAL_S = 0.5  # also how soon a cancellation is noticed
 
 
@@ -60,6 +62,10 @@ class Heartbeat:
                 if time.monotonic() - renewed > self._lease_s / 2:
                     return self._stop("lost")
                 continue
+            except Exception:
+                # Without renewals the task is somebody else's soon: better to stop than to do it twice.
+                log.exception("The lease on task %s could not be renewed", self._lease.task_id)
+                return self._stop("lost")
             if status is None:
                 return self._stop("lost")
             if status == "cancelling":

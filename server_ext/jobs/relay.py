@@ -15,6 +15,7 @@ from server_ext.jobs.queue import Doorbell
 from server_ext.services import tasks
 
 log = logging.getLogger("promptcards.relay")
+ENOUGH_WAITING = 50
 
 
 class Relay:
@@ -56,8 +57,7 @@ class Relay:
                     pass
                 if time.monotonic() >= next_sweep:
                     next_sweep = time.monotonic() + self._sweep_s
-                    for note in tasks.overdue(self._database, self._patience_s):
-                        self._doorbell.ring(note)
+                    self._sweep()
             except Unavailable as error:
                 log.warning("%s Trying again.", error)
             except Exception:
@@ -65,3 +65,9 @@ class Relay:
                 log.exception("The relay met an unexpected error and goes on.")
             self._wake.wait(1.0)
             self._wake.clear()
+
+    def _sweep(self) -> None:
+        # As long as bells wait, workers are busy, not deaf: ringing again would only make the queue longer each time.
+        if self._doorbell.waiting() < ENOUGH_WAITING:
+            for note in tasks.overdue(self._database, self._patience_s):
+                self._doorbell.ring(note)

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from promptcard_ext.core.errors import PromptCardError, RunError
+from promptcard_ext.core.errors import RunError
 from promptcard_ext.interchange.starters import shipped
 from server_ext.auth.actor import Actor
 from server_ext.jobs.context import Context
@@ -46,13 +46,6 @@ def render(context: Context, lease: Lease) -> None:
         import nbformat
 
         reports.done(scope, lease.report_id, html.encode(), str(nbformat.writes(notebook)).encode())  # type: ignore[no-untyped-call]
-
-
-def mark_failed(context: Context, lease: Lease, error: PromptCardError) -> None:
-    """Say in the report's row why there is none."""
-    assert lease.report_id is not None
-    with _scope(context, lease) as scope:
-        reports.failed(scope, lease.report_id, error.to_dict())
 
 
 @contextmanager

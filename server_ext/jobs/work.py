@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 from uuid import UUID
 
 from promptcard_ext.core.errors import PromptCardError, Unavailable
-from server_ext.jobs import reports, shard
+from server_ext.jobs import drain, reports, shard
 from server_ext.jobs.context import Context, current
 from server_ext.jobs.heartbeat import Heartbeat
 from server_ext.services import tasks
 
 log = logging.getLogger("promptcards.worker")
-DRAIN_SIGNAL = signal.SIGUSR1
 MAX_CRASHES = 3
 
 
 def do(workspace_id: str, task_id: str) -> None:
     """Do a task, unless it is done or somebody else has it."""
+    if drain.requested:
+        return  # the task waits in the database; another worker will be woken for it
     context = current()
     lease = tasks.claim(context.database, UUID(workspace_id), UUID(task_id), context.worker, context.lease_s)
     if lease is None:
         return
     heartbeat = Heartbeat(context.database, lease, context.lease_s)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(DRAIN_SIGNAL, lambda *_: heartbeat.drain())
+    drain.on_request(heartbeat.drain)
     with heartbeat:
         _carry_out(context, lease, heartbeat)
 
@@ -49,7 +47,7 @@ def _carry_out(context: Context, lease: tasks.Lease, heartbeat: Heartbeat) -> No
 def _end(context: Context, lease: tasks.Lease, heartbeat: Heartbeat, error: PromptCardError | None) -> None:
     if heartbeat.reason == "lost":
         return  # somebody else has the task by now, and its end is theirs
-    if heartbeat.reason == "drain":
+    if heartbeat.reason == "drain" and not (lease.kind == "report" and error is None):
         tasks.release(context.database, lease)
     elif heartbeat.reason == "cancelled":
         tasks.finish(context.database, lease, "cancelled")
@@ -58,7 +56,5 @@ def _end(context: Context, lease: tasks.Lease, heartbeat: Heartbeat, error: Prom
     elif isinstance(error, Unavailable) or (error.code == "internal_error" and lease.attempt < MAX_CRASHES):
         tasks.release(context.database, lease, error.to_dict())
     else:
-        if lease.report_id is not None:
-            reports.mark_failed(context, lease, error)
         tasks.finish(context.database, lease, "failed", error.to_dict())
     shard.announce(context, lease)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import threading
-from contextlib import suppress
 
 from redis import Redis
 from rq import Worker
 from rq.serializers import JSONSerializer
 
-from server_ext.jobs import context, work
+from server_ext.jobs import context, drain
 from server_ext.jobs.queue import Doorbell, DoorbellJob, open_queue
 from server_ext.jobs.relay import Relay
 
@@ -25,20 +25,23 @@ class PromptCardsWorker(Worker):
     def handle_warm_shutdown_request(self) -> None:
         """Ask the running job to stop where it is; what it has is recorded, the rest goes back to the queue."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
-        if self.horse_pid:
-            with suppress(ProcessLookupError):
-                os.kill(self.horse_pid, work.DRAIN_SIGNAL)
+        drain.request(self.horse_pid)
 
 
 def worker_name() -> str:
-    """Return a name that tells machine and process."""
-    return f"{socket.gethostname()}-{os.getpid()}"
+    """Return a new name that tells machine and process.
+
+    The ending makes it differ from one that was killed: in a container the next worker has the same process id, and
+    RQ refuses a name that it believes to be alive.
+    """
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def work_forever(database_url: str, redis_url: str, *, lease_s: float, burst: bool = False) -> None:
     """Take tasks from the queue until SIGTERM or Ctrl-C (or, with ``burst``, until none is left)."""
     setting = context.Context(database_url, redis_url, worker_name(), lease_s)
     context.install(setting)
+    drain.install()
     # The relay's threads and connections live in this process only; a forked job opens its own.
     doorbell = Doorbell(redis_url)
     relay = Relay(setting.database, doorbell, sweep_s=min(5.0, lease_s / 2), patience_s=max(10.0, lease_s))
@@ -47,7 +50,7 @@ def work_forever(database_url: str, redis_url: str, *, lease_s: float, burst: bo
     worker = PromptCardsWorker(
         [open_queue(connection)],
         connection=connection,
-        name=worker_name(),
+        name=setting.worker,
         job_class=DoorbellJob,
         serializer=JSONSerializer,
         maintenance_interval=60,

@@ -61,9 +61,12 @@ def get(scope: Scope, reference: str) -> dict[str, Any]:
     """
     scope.require("prompt:read")
     known_id = as_uuid(reference)
-    which = prompt_cards.c.id == known_id if known_id else prompt_cards.c.name == reference
-    query = sa.select(*_HEAD).where(
-        prompt_cards.c.workspace_id == scope.workspace_id, prompt_cards.c.archived_at.is_(None), which
+    # A name may look like an id, too; then it goes first.
+    which = sa.or_(prompt_cards.c.name == reference, prompt_cards.c.id == known_id)
+    query = (
+        sa.select(*_HEAD)
+        .where(prompt_cards.c.workspace_id == scope.workspace_id, prompt_cards.c.archived_at.is_(None), which)
+        .order_by((prompt_cards.c.name == reference).desc())
     )
     found = _rows(scope.connection.execute(query))
     if not found:

@@ -8,11 +8,11 @@ from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from promptcard_ext.core.case import Case, as_cases
 from promptcard_ext.core.errors import CardError
-from server_ext.db.tables import test_cases
+from server_ext.db.tables import prompt_cards, test_cases
 from server_ext.services import audit, cards
 from server_ext.services.scope import Scope
 
@@ -47,6 +47,12 @@ def replace_all(scope: Scope, card: str, cases: Sequence[Case]) -> int:
     """
     scope.require("test:create")
     head = cards.get(scope, card)
+    # Two who replace at once take turns; otherwise the cases of both would remain, or each would wait for the other.
+    scope.connection.execute(
+        sa.select(prompt_cards.c.id)
+        .where(prompt_cards.c.workspace_id == scope.workspace_id, prompt_cards.c.id == head["id"])
+        .with_for_update()
+    )
     checked = as_cases(cases)
     if len(checked) > MAX_CASES:
         raise CardError(f"A card may have {MAX_CASES:,} cases, not {len(checked):,}.", code="too_many_cases")
@@ -56,7 +62,8 @@ def replace_all(scope: Scope, card: str, cases: Sequence[Case]) -> int:
         sa.delete(test_cases).where(
             test_cases.c.workspace_id == scope.workspace_id,
             test_cases.c.card_id == head["id"],
-            test_cases.c.case_uid.not_in(kept),
+            # As one array: a statement takes no more than 65,535 parameters.
+            test_cases.c.case_uid != sa.all_(sa.cast(kept, ARRAY(sa.Text))),
         )
     ).rowcount
     if removed:

@@ -76,15 +76,6 @@ def done(scope: Scope, report_id: UUID, html: bytes, notebook: bytes) -> None:
     )
 
 
-def failed(scope: Scope, report_id: UUID, error: dict[str, Any]) -> None:
-    """Mark a report as failed, with the reason."""
-    scope.connection.execute(
-        sa.update(reports)
-        .where(*_where(scope, str(report_id)))
-        .values(status="failed", error=error, finished_at=sa.func.clock_timestamp())
-    )
-
-
 def _where(scope: Scope, reference: str) -> tuple[Any, ...]:
     try:
         report_id = UUID(reference)

@@ -109,6 +109,9 @@ def create(scope: Scope, spec: RunSpec, idempotency_key: str | None = None) -> d
 
 
 def _by_idempotency_key(scope: Scope, key: str) -> dict[str, Any] | None:
+    # Of two equal requests at once the second waits here, and then finds the run of the first.
+    turn = sa.func.hashtextextended(f"pc.run:{scope.workspace_id}:{key}", 0)
+    scope.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(turn)))
     query = sa.select(runs.c.id).where(runs.c.workspace_id == scope.workspace_id, runs.c.idempotency_key == key)
     found = scope.connection.execute(query).scalar_one_or_none()
     return get(scope, str(found)) if found else None
@@ -123,7 +126,8 @@ def _pick(known: list[tuple[UUID, Case]], names: list[str], card: str) -> list[t
     for name in names:
         if name not in there:
             raise missing("case", name)
-    return [(case_id, case) for case_id, case in known if case.name in names]
+    wanted = set(names)
+    return [(case_id, case) for case_id, case in known if case.name in wanted]
 
 
 def _insert(

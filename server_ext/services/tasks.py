@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from server_ext.db.engine import Database
-from server_ext.db.tables import attempts, outbox, runs, tasks
+from server_ext.db.tables import attempts, outbox, reports, runs, tasks
 from server_ext.services import runs as run_service
 from server_ext.services.scope import Scope
 
@@ -65,6 +65,9 @@ def claim(database: Database, workspace_id: UUID, task_id: UUID, worker: str, le
         if row is None:
             return None
         _abandon_attempts(connection, workspace_id, task_id)
+        if run is not None and run.status == "cancelling":
+            _end(connection, row, "cancelled", None)
+            return None
         if row.attempt >= row.max_attempts:
             _end(connection, row, "failed", {"code": "too_many_attempts", "message": "Its workers died too often."})
             return None
@@ -119,7 +122,7 @@ def renew(database: Database, lease: Lease, lease_s: float) -> str | None:
 
 
 def finish(database: Database, lease: Lease, state: str, error: dict[str, Any] | None = None) -> bool:
-    """End a task as ``done``, ``failed`` or ``cancelled``, and its run when it was the last one.
+    """End a task as ``done``, ``failed`` or ``cancelled``, its run when it was the last one, its report when it failed.
 
     Returns:
         False when the lease was lost: then somebody else will end it.
@@ -140,8 +143,16 @@ def release(database: Database, lease: Lease, error: dict[str, Any] | None = Non
         if held is None:
             return False
         _release_attempts(connection, lease)
+        # A worker that shuts down has not failed: that must not use up the attempts of a long run.
+        more = 0 if error else 1
         connection.execute(
-            _mine(sa.update(tasks), lease).values(state="queued", lease_token=None, lease_until=None, last_error=error)
+            _mine(sa.update(tasks), lease).values(
+                state="queued",
+                lease_token=None,
+                lease_until=None,
+                last_error=error,
+                max_attempts=tasks.c.max_attempts + more,
+            )
         )
         connection.execute(
             sa.insert(outbox).values(workspace_id=lease.workspace_id, kind=lease.kind, ref_id=lease.task_id)
@@ -171,6 +182,12 @@ def _end(connection: sa.Connection, task: Any, state: str, error: dict[str, Any]
     )
     if task.kind == "run_shard":
         run_service.close_if_done(connection, task.workspace_id, task.run_id)
+    elif state == "failed":
+        connection.execute(
+            sa.update(reports)
+            .where(reports.c.workspace_id == task.workspace_id, reports.c.id == task.report_id)
+            .values(status="failed", error=error, finished_at=sa.func.clock_timestamp())
+        )
 
 
 def open_attempts(database: Database, lease: Lease, ordinals: list[int]) -> bool:
