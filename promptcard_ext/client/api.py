@@ -86,8 +86,9 @@ class WorkspaceApi:
         return self._get("runs", limit=limit)["runs"]  # type: ignore[no-any-return]
 
     def cancel_run(self, run_id: str) -> dict[str, Any]:
-        """Stop a run."""
-        return self._send("POST", "runs", run_id, "cancel")  # type: ignore[no-any-return]
+        """Stop a run. Asking twice is the same as asking once, so the request is repeated when the server is away."""
+        headers = {"Idempotency-Key": f"cancel-{run_id}"}
+        return self._send("POST", "runs", run_id, "cancel", headers=headers)  # type: ignore[no-any-return]
 
     def items(self, run_id: str) -> list[ItemResult]:
         """Return all results of a run so far, in the order of its plan."""

@@ -73,5 +73,5 @@ def _read(path: Path) -> Address | None:
         record = json.loads(path.read_text("utf-8"))
         os.kill(int(record["pid"]), 0)
         return Address(str(record["url"]), str(record.get("token") or ""))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -22,7 +22,9 @@ _BY_STATUS: dict[int, type[errors.PromptCardError]] = {
     403: errors.Denied,
     404: errors.NotFound,
     412: errors.Conflict,
+    413: errors.CardError,
     422: errors.CardError,
+    428: errors.CardError,
     503: errors.Unavailable,
     507: errors.Unavailable,
 }
@@ -36,12 +38,18 @@ class Session:
     """
 
     def __init__(self, address: Address) -> None:
-        parts = urlsplit(address.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise errors.Unavailable(f"'{address.url}' is not the address of a server.", code="url_invalid")
-        self.address = address
+        try:
+            parts = urlsplit(address.url)
+            self._host, self._port = parts.hostname or "", parts.port
+        except ValueError:  # a port that is no number; the text may hold a token, so it is not repeated
+            raise errors.Unavailable("The server's URL is not valid.", code="url_invalid") from None
+        # A URL copied from a browser may carry a token or a password; what we show and send has neither.
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        shown = f"{parts.scheme}://{host}{f':{self._port}' if self._port else ''}{parts.path.rstrip('/')}/"
+        if parts.scheme not in ("http", "https") or not self._host:
+            raise errors.Unavailable(f"'{shown}' is not the address of a server.", code="url_invalid")
+        self.address = Address(shown, address.token.strip())
         self._secure = parts.scheme == "https"
-        self._host, self._port = parts.hostname, parts.port
         self._base = parts.path.rstrip("/") + "/" + API
         self._lock = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
@@ -58,12 +66,12 @@ class Session:
 
     def get(self, *path: str, **query: Any) -> Any:
         """Return the JSON answer of a GET; see `request` for errors."""
-        return msgspec.json.decode(self.request("GET", self.url(*path, **query)))
+        return _decoded(self.request("GET", self.url(*path, **query)))
 
     def send(self, method: str, *path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         """Return the JSON answer of a request with a body; see `request` for errors."""
         data = msgspec.json.encode(body) if body is not None else b""
-        return msgspec.json.decode(self.request(method, self.url(*path), data, headers))
+        return _decoded(self.request(method, self.url(*path), data, headers))
 
     def request(self, method: str, url: str, body: bytes = b"", headers: dict[str, str] | None = None) -> bytes:
         """Make a request and return the body of the answer.
@@ -82,7 +90,6 @@ class Session:
                 with self._lock:
                     status, answer, wait = self._exchange(method, url, body, sent)
             except (OSError, http.client.HTTPException) as error:
-                self.close()
                 if not safe or attempt == RETRIES:
                     raise errors.Unavailable(
                         f"The server at {self.address.url} does not answer ({type(error).__name__}).",
@@ -91,7 +98,7 @@ class Session:
                     ) from None
                 wait = None
             else:
-                if status < 400:
+                if status < 300:
                     return answer
                 if status != 503 or not safe or attempt == RETRIES:
                     raise _error(status, answer)
@@ -102,16 +109,34 @@ class Session:
         if self._connection is None:
             kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
             self._connection = kind(self._host, self._port, timeout=TIMEOUT_S)
-        self._connection.request(method, url, body or None, headers)
-        response = self._connection.getresponse()
+        try:
+            self._connection.request(method, url, body or None, headers)
+            response = self._connection.getresponse()
+            answer = response.read()
+        except BaseException:  # Ctrl-C too: the next request must not get the rest of this answer
+            self._drop()
+            raise
         later = response.headers.get("Retry-After", "")
-        return response.status, response.read(), min(10.0, float(later)) if later.isdecimal() else None
+        return response.status, answer, min(10.0, float(later)) if later.isdecimal() else None
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _decoded(answer: bytes) -> Any:
+    try:
+        return msgspec.json.decode(answer)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise errors.Unavailable(
+            "The server's answer is not JSON.", hint="Is this a Prompt Cards server?", code="answer_invalid"
+        ) from None
 
 
 def _error(status: int, answer: bytes) -> errors.PromptCardError:

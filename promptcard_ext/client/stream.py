@@ -47,25 +47,28 @@ async def follow(session: Session, workspace: str, run_id: str, after: int = 0) 
     """
     decoder = msgspec.json.Decoder(StreamEvent)
     loop = asyncio.get_running_loop()
-    heard, wait = loop.time(), 0.2
+    seen, wait = loop.time(), 0.2  # `seen`: when the server was there the last time
     while True:
         url = _socket_url(session, session.url("workspaces", workspace, "runs", run_id, "events", after=after))
         try:
             async with connect(
                 url, additional_headers=session.headers, max_size=MAX_MESSAGE_BYTES, proxy=None, open_timeout=30
             ) as socket:
-                async for message in socket:
-                    event = decoder.decode(message)
-                    heard, wait, after = loop.time(), 0.2, event.seq
-                    yield event
-                    if event.kind == "finished":
-                        return
+                try:
+                    async for message in socket:
+                        event = decoder.decode(message)
+                        wait, after = 0.2, event.seq
+                        yield event
+                        if event.kind == "finished":
+                            return
+                finally:
+                    seen = loop.time()
         except InvalidStatus as refusal:
             if refusal.response.status_code not in _LATER:
                 raise _error(refusal.response.status_code, bytes(refusal.response.body or b"")) from None
         except (ConnectionClosed, WebSocketException, OSError, TimeoutError):
             pass
-        if loop.time() - heard > GIVE_UP_S:
+        if loop.time() - seen > GIVE_UP_S:
             raise Unavailable(
                 f"The server at {session.address.url} has been away for {GIVE_UP_S:.0f} s. The run goes on without it.",
                 hint="Open the run again when the server is back.",

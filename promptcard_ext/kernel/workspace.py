@@ -203,9 +203,9 @@ async def _follow(handle: RunHandle, api: WorkspaceApi, run_id: str) -> None:
     try:
         async for event in follow(api.session, api.workspace, run_id):
             status = event.payload.get("status", event.status) if event.kind == "finished" else _live(event.status)
-            handle.feed(event.items, status=status, error=None)
-        if handle.status == "failed":
-            handle.error = await _reason(api, run_id)
+            # Before the status, not after it: whoever waits for the end looks for the error then.
+            error = await _reason(api, run_id) if status == "failed" else None
+            handle.feed(event.items, status=status, error=error)
     except PromptCardError as error:
         handle.feed(status="failed", error=error)
     except Exception as error:  # noqa: BLE001  The edge of the background thread: nobody else would ever see it.
