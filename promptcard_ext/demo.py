@@ -104,8 +104,8 @@ def _run_one(
         or len(run.results()) != counts["total"]
     ):
         raise SetupError(
-            f"Run {run.id} of card '{card.name}' ended as {stored['status']} with {counts['done']} of {counts['total']} "
-            f"results.",
+            f"Run {run.id} of card '{card.name}' ended as {stored['status']} "
+            f"with {counts['done']} of {counts['total']} results.",
             code="demo_incomplete",
         )
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ def _server(home: Path, console: Console) -> Iterator[Address]:
         ) from None
     with output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "promptcard_ext.cli", "serve", "--port", "0"],
+            [sys.executable, "-P", "-m", "promptcard_ext.cli", "serve", "--port", "0", "--parent", str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -145,6 +145,7 @@ def _server(home: Path, console: Console) -> Iterator[Address]:
                 process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> Address:

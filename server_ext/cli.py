@@ -30,6 +30,7 @@ def register(commands: Any) -> None:
     lab.set_defaults(command=_lab)
     serve = commands.add_parser("serve", help="run the server without JupyterLab")
     _server_options(serve)
+    serve.add_argument("--parent", type=int, default=0, help=argparse.SUPPRESS)
     serve.set_defaults(command=_serve)
     worker = commands.add_parser("worker", help="run a worker; start as many as you like")
     worker.add_argument("--burst", action="store_true", help="end when nothing is left to do")
@@ -114,13 +115,17 @@ def _copy_notebooks(folder: Path) -> Path:
 
 def _serve(arguments: argparse.Namespace) -> int:
     from server_ext.app import PromptCards
+    from server_ext.jobs.worker import die_with_parent
 
     # Fail here, with one clear message, rather than in a server that is up and can do nothing.
     from server_ext.runtime import ready_services
 
+    given = [*_jupyter_arguments(arguments), "--no-browser"]
     with ready_services(Settings.from_environment()):
+        if arguments.parent:
+            die_with_parent(arguments.parent)
         PromptCards.load_other_extensions = False
-        PromptCards.launch_instance([*_jupyter_arguments(arguments), "--no-browser"])
+        PromptCards.launch_instance(given)  # type: ignore[no-untyped-call]
     return 0
 
 
@@ -129,9 +134,9 @@ def _worker(arguments: argparse.Namespace) -> int:
     from server_ext.jobs.context import DEFAULT_LEASE_S
     from server_ext.runtime import ready_services
 
-    lease_s = arguments.lease or float(os.environ.get("PROMPTCARDS_LEASE_S") or DEFAULT_LEASE_S)
-    if lease_s < 1:
-        raise SetupError(f"A lease of {lease_s:g} s is too short; 1 is the least.", code="lease_invalid")
+    lease_s = arguments.lease if arguments.lease is not None else _lease_of_environment(DEFAULT_LEASE_S)
+    if not 1 <= lease_s <= 3600:
+        raise SetupError(f"A lease may last 1 to 3600 s, not {lease_s:g}.", code="lease_invalid")
     # Until RQ has installed its own handlers a SIGTERM still ends us in good order, detaching from the services.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ready_services(Settings.from_environment()) as services:
@@ -139,6 +144,14 @@ def _worker(arguments: argparse.Namespace) -> int:
             worker.die_with_parent(arguments.parent)
         worker.work_forever(services.database_url, services.redis_url, lease_s=lease_s, burst=arguments.burst)
     return 0
+
+
+def _lease_of_environment(default: float) -> float:
+    text = os.environ.get("PROMPTCARDS_LEASE_S")
+    try:
+        return float(text) if text else default
+    except ValueError:
+        raise SetupError(f"PROMPTCARDS_LEASE_S is {text!r:.40}, not a number.", code="lease_invalid") from None
 
 
 def _db(arguments: argparse.Namespace) -> int:
@@ -167,14 +180,24 @@ def _services(arguments: argparse.Namespace) -> int:
         embedded.stop_all(settings)
         print("Stopped.")
     elif arguments.action == "remove":
-        if not arguments.yes and input(f"Delete {settings.home} and all its data? [y/N] ").strip().lower() != "y":
+        if not arguments.yes and not _confirmed(f"Delete {settings.home} and all its data? [y/N] "):
             return 1
-        embedded.remove_home(settings)
-        print(f"Removed {settings.home}.")
+        left = embedded.remove_home(settings)
+        print(f"Removed {settings.home}." if not left else f"Removed what is ours; left in {settings.home}:")
+        for path in left:
+            print(f"  {path.name}")
     else:
         for line in _status_lines(embedded.status(settings)):
             print(line)
     return 0
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() == "y"
+    except EOFError:
+        print("Nobody is there to answer; --yes deletes without asking.")
+        return False
 
 
 def _status_lines(status: embedded.ServicesStatus) -> list[str]:

@@ -72,7 +72,8 @@ class WorkerProcess:
 
 def _start(settings: Settings) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "promptcard_ext.cli", "worker", "--parent", str(os.getpid())],
+        # -P: a file of the user's that is called like a module, in the folder of the notebooks, must not be imported.
+        [sys.executable, "-P", "-m", "promptcard_ext.cli", "worker", "--parent", str(os.getpid())],
         env={**os.environ, "PROMPTCARDS_HOME": str(settings.home)},
         stdin=subprocess.DEVNULL,
         # Its own session: Ctrl-C in the terminal is for the server, which then stops the worker in good order.
