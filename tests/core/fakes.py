@@ -15,6 +15,7 @@ from promptcard_ext.core.matrix import Item, Plan
 from promptcard_ext.core.ports import Attempts, Reply, Request
 from promptcard_ext.core.pricing import PriceBook
 from promptcard_ext.core.results import Counts, ItemResult, Tokens
+from tests.run_async import run_async
 
 Behave = Callable[[Request, int], Awaitable[Reply]]
 
@@ -88,7 +89,7 @@ def run(
                 )
             ]
 
-    events = asyncio.run(main())
+    events = run_async(main())
     last = events[-1]
     assert isinstance(last, RunFinished)
     return [event.result for event in events if isinstance(event, ItemFinished)], last

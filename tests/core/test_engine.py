@@ -25,6 +25,7 @@ from promptcard_ext.core.pricing import Price, PriceBook
 from promptcard_ext.core.results import Outcome, Tokens
 from promptcard_ext.providers.openai_compatible import OpenAICompatible
 from tests.core.fakes import Fake, cases, consistent, only, plan, run
+from tests.run_async import run_async
 from tests.stub_server import Behaviour, Stub
 
 
@@ -101,7 +102,7 @@ class TestEveryItemHasOneResult:
                     seen.append(event.result.ordinal)
             return seen
 
-        assert sorted(asyncio.run(main())) == list(range(50))
+        assert sorted(run_async(main())) == list(range(50))
 
     def test_of_the_items_it_is_given(self) -> None:
         what = plan(10)
@@ -120,7 +121,7 @@ def test_a_run_begins_and_ends_with_its_events() -> None:
     async def main() -> list[Any]:
         return [event async for event in execute(plan(2).prepare(), lambda _: Fake(), prices=PriceBook([]))]
 
-    events = asyncio.run(main())
+    events = run_async(main())
     assert [type(event) for event in events] == [RunStarted, ItemFinished, ItemFinished, RunFinished]
     assert events[0].total == 2
 
@@ -239,7 +240,7 @@ class TestOverRealSockets:
             finally:
                 await provider.close()
 
-        events = asyncio.run(main())
+        events = run_async(main())
         return [event.result for event in events if isinstance(event, ItemFinished)], events[-1]
 
     def test_the_server_counts_what_the_engine_says(self, stub: Stub) -> None:
@@ -349,7 +350,7 @@ class TestCancelling:
             assert at_cancel is not None
             return at_cancel, len(provider.requests)
 
-        at_cancel, at_end = asyncio.run(main())
+        at_cancel, at_end = run_async(main())
         assert at_cancel < 500, "a provider that answers at once must not keep the loop to itself"
         assert at_end - at_cancel < 50
 
@@ -376,7 +377,7 @@ class TestCancelling:
             assert provider.in_flight == 0
             return {task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()}
 
-        assert asyncio.run(main()) == set()
+        assert run_async(main()) == set()
 
 
 class Ledger:
@@ -483,7 +484,7 @@ class TestJudging:
             changed = Prepared(prepared.plan, prepared.prompts, broken, prepared.case_uids)
             return [event async for event in execute(changed, lambda _: Fake(), prices=PriceBook([]))]
 
-        result = asyncio.run(main())[1].result
+        result = run_async(main())[1].result
         assert (result.outcome, result.reason) == (Outcome.ERROR, "assertion_crashed")
         assert result.generation is not None
 

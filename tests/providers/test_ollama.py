@@ -11,6 +11,7 @@ from promptcard_ext.core.errors import ProviderError
 from promptcard_ext.core.ports import Reply, Request
 from promptcard_ext.core.results import Tokens
 from promptcard_ext.providers.ollama import Ollama
+from tests.run_async import run_async
 from tests.stub_server import Behaviour, Stub, gzip_bomb, ollama_stream
 
 
@@ -27,7 +28,7 @@ def ask(url: str, wanted: Request | None = None) -> Reply:
         finally:
             await provider.close()
 
-    return asyncio.run(main())
+    return run_async(main())
 
 
 def failure(stub: Stub, behaviour: Behaviour, **settings: Any) -> ProviderError:
@@ -173,7 +174,7 @@ def models(url: str) -> list[str]:
         finally:
             await provider.close()
 
-    return asyncio.run(main())
+    return run_async(main())
 
 
 def test_models_are_listed_in_order(stub: Stub) -> None:

@@ -14,6 +14,7 @@ from promptcard_ext.core.ports import Reply, Request
 from promptcard_ext.core.results import Tokens
 from promptcard_ext.providers import http
 from promptcard_ext.providers.openai_compatible import OpenAICompatible
+from tests.run_async import run_async
 from tests.stub_server import Behaviour, Stub, gzip_bomb, openai, openai_stream
 
 KEY = "sk-secret-of-the-test"
@@ -32,7 +33,7 @@ def ask(url: str, wanted: Request | None = None, timeout_s: float = 20) -> Reply
         finally:
             await provider.close()
 
-    return asyncio.run(main())
+    return run_async(main())
 
 
 def failure(stub: Stub, behaviour: Behaviour, **settings: Any) -> ProviderError:
@@ -343,7 +344,7 @@ def test_a_password_in_the_address_is_shown_nowhere(stub: Stub) -> None:
         return str(caught.value)
 
     stub.next(Behaviour(status=400))
-    assert "hunter2" not in asyncio.run(main())
+    assert "hunter2" not in run_async(main())
     assert stub.calls[0].headers["authorization"].startswith("Basic ")
 
 
@@ -356,7 +357,7 @@ def test_a_key_that_ends_with_a_line_break_works(stub: Stub, monkeypatch: pytest
         await provider.generate(request())
         await provider.close()
 
-    asyncio.run(main())
+    run_async(main())
     assert stub.calls[0].headers["authorization"] == "Bearer sk-1"
 
 
@@ -368,7 +369,7 @@ def test_without_a_key_openai_is_not_called() -> None:
         await provider.close()
         return caught.value
 
-    error = asyncio.run(main())
+    error = run_async(main())
     assert (error.code, error.sent) == ("provider_auth", False)
     assert "OPENAI_API_KEY" in error.hint
 
@@ -388,7 +389,7 @@ def test_connections_are_used_again(stub: Stub) -> None:
         await provider.close()
         await provider.close()
 
-    asyncio.run(main())
+    run_async(main())
     assert (len(stub.calls), stub.connections) == (3, 1)
 
 
@@ -400,7 +401,7 @@ def models(url: str) -> list[str]:
         finally:
             await provider.close()
 
-    return asyncio.run(main())
+    return run_async(main())
 
 
 def test_models_are_listed_in_order(stub: Stub) -> None:

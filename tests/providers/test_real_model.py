@@ -1,6 +1,5 @@
 """Both protocols against a real model, when there is one."""
 
-import asyncio
 import os
 
 import pytest
@@ -9,6 +8,7 @@ from promptcard_ext.core.card import Message, ModelSettings
 from promptcard_ext.core.ports import Provider, Reply, Request
 from promptcard_ext.providers.ollama import Ollama
 from promptcard_ext.providers.openai_compatible import OpenAICompatible
+from tests.run_async import run_async
 
 URL = os.environ.get("PROMPTCARDS_REAL_MODEL_URL", "").rstrip("/")
 pytestmark = [
@@ -30,7 +30,7 @@ def ask(protocol: str, settings: ModelSettings) -> Reply:
         finally:
             await provider.close()
 
-    return asyncio.run(main())
+    return run_async(main())
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -9,6 +9,7 @@ from promptcard_ext.providers import Providers, model, reachable_models, registr
 from promptcard_ext.providers.ollama import Ollama
 from promptcard_ext.providers.openai_compatible import OpenAICompatible
 from promptcard_ext.providers.simulated import Simulated
+from tests.run_async import run_async
 from tests.stub_server import Stub
 
 
@@ -53,14 +54,14 @@ def test_one_provider_serves_all_its_models() -> None:
     assert providers("openai:b") is first
     assert isinstance(providers("ollama:a"), Ollama)
     assert isinstance(providers("simulated:echo"), Simulated)
-    asyncio.run(providers.close())
+    run_async(providers.close())
     assert providers("openai:a") is not first
 
 
 def test_every_provider_is_asked_for_its_models(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", f"{stub.url}/v1")
     monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:1")
-    found = asyncio.run(reachable_models())
+    found = run_async(reachable_models())
     assert found["openai"] == ["stub-a", "stub-b"]
     assert found["simulated"] == ["echo", "hasty", "steady"]
     assert isinstance(found["ollama"], ProviderError)
@@ -79,7 +80,7 @@ def test_a_provider_that_breaks_or_hangs_does_not_hide_the_others(monkeypatch: p
 
     monkeypatch.setattr(registry, "provider_names", lambda: ("odd", "simulated", "slow"))
     monkeypatch.setattr(registry, "_factory", {"odd": Odd, "simulated": Simulated, "slow": Slow}.__getitem__)
-    found = asyncio.run(reachable_models(timeout_s=0.1))
+    found = run_async(reachable_models(timeout_s=0.1))
     assert found["simulated"] == ["echo", "hasty", "steady"]
     codes = {name: error.code for name, error in found.items() if isinstance(error, ProviderError)}
     assert codes == {"odd": "provider_crashed", "slow": "timeout"}

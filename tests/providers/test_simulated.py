@@ -1,7 +1,5 @@
 """The simulated provider."""
 
-import asyncio
-
 import pytest
 
 from promptcard_ext.core.card import Message, ModelSettings
@@ -9,6 +7,7 @@ from promptcard_ext.core.errors import ProviderError, UnknownModel
 from promptcard_ext.core.ports import Reply, Request
 from promptcard_ext.providers.simulated import Simulated
 from promptcard_ext.providers.simulated.provider import profile
+from tests.run_async import run_async
 
 
 def request(text: str = "Hi", model: str = "steady?latency_ms=0", nonce: str = "n", seed: int | None = None) -> Request:
@@ -16,7 +15,7 @@ def request(text: str = "Hi", model: str = "steady?latency_ms=0", nonce: str = "
 
 
 def ask(wanted: Request) -> Reply:
-    return asyncio.run(Simulated().generate(wanted))
+    return run_async(Simulated().generate(wanted))
 
 
 def test_the_same_call_gives_the_same_reply() -> None:
@@ -38,10 +37,10 @@ def test_a_refused_call_succeeds_when_repeated() -> None:
     provider = Simulated()
     wanted = request(model="steady?latency_ms=0&error_rate=1")
     with pytest.raises(ProviderError) as caught:
-        asyncio.run(provider.generate(wanted))
+        run_async(provider.generate(wanted))
     assert caught.value.retryable
     assert caught.value.code in ("provider_429", "provider_5xx")
-    assert asyncio.run(provider.generate(wanted)).output
+    assert run_async(provider.generate(wanted)).output
 
 
 @pytest.mark.parametrize(
@@ -57,4 +56,4 @@ def test_an_option_that_does_not_exist_or_fit_is_refused(name: str) -> None:
 
 
 def test_its_profiles_are_its_models() -> None:
-    assert [profile(name) for name in asyncio.run(Simulated().list_models())]
+    assert [profile(name) for name in run_async(Simulated().list_models())]
