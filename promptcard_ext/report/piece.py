@@ -19,7 +19,7 @@ MAX_TEXT_LINES = 12
 _VISIBLE = {
     **{code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x0A)},
     0x7F: "␡",
-    **dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], "�"),
+    **dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFFFE, 0xFFFF], "�"),
 }
 
 
@@ -139,4 +139,4 @@ def listed(parts: Sequence[str]) -> Markup:
 
 def milliseconds(value: float | None) -> str:
     """Return a latency."""
-    return "–" if value is None else f"{value:,.0f} ms"
+    return "–" if value is None else f"{value:,.0f}\u00a0ms"

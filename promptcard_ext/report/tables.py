@@ -110,6 +110,8 @@ def _overall(groups: Iterable[Counts]) -> float:
 
 def changes(run: ReportRun) -> Piece:
     """Return the cases on which the versions differ, for each model; those that got worse first, at most 100."""
+    if not run.results:
+        return _only_note(_NOTHING)
     if len(set(run.labels)) < 2:
         return _only_note("The run has one card version, so there is nothing to compare.")
     found = [change for group in _by_cell(run).values() for change in group]

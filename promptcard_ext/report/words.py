@@ -36,8 +36,8 @@ def header(run: ReportRun) -> Piece:
     """Return what was run, when and with what outcome in numbers."""
     counts = run.counts
     tiles = [
-        ("items", f"{counts.done:,}" if counts.done == counts.total else f"{counts.done:,} of {counts.total:,}", ""),
-        ("passed", f"{counts.passed:,}", "pc-is-pass"),
+        ("items" if counts.done == counts.total else f"of {counts.total:,} items", f"{counts.done:,}", ""),
+        ("passed", f"{counts.passed:,}", "pc-is-pass" if counts.passed else ""),
         ("failed", f"{counts.failed:,}", "pc-is-fail" if counts.failed else ""),
         ("errors", f"{counts.errored:,}", "pc-is-error" if counts.errored else ""),
         ("unscored", f"{counts.unscored:,}", ""),
@@ -66,8 +66,9 @@ def _facts(run: ReportRun) -> Iterator[tuple[str, str]]:
         yield "When", f"{started.astimezone(UTC):%d %B %Y, %H:%M} UTC".lstrip("0")
     if started is not None and finished is not None:
         yield "Duration", _duration((finished - started).total_seconds())
-    yield ("Versions" if len(run.labels) > 1 else "Version"), _names(run.labels)
-    yield ("Models" if len(run.models) > 1 else "Model"), _names(run.models)
+    for what, names in (("Version", run.labels), ("Model", run.models)):
+        if names:
+            yield f"{what}{'s' if len(names) > 1 else ''}", _names(names)
     repeats = f", each asked {run.repeats} times" if run.repeats > 1 else ""
     yield "Cases", f"{run.cases:,}{repeats}"
     yield "Cost", cost_text(run.counts.cost_usd, run.counts.priced, run.counts.done)

@@ -128,7 +128,9 @@ def test_figures_are_images_with_their_numbers_in_words(simulated, make) -> None
 
 
 def test_figures_of_hostile_names_are_well_formed() -> None:
-    results = [replace(r, label=f'</svg><script>{r.label}"\x00\x1b&', model="m:\ud800<!--") for r in versions("p", "f")]
+    results = [
+        replace(r, label=f'</svg><script>{r.label}"\x00\x1b\ufffe&', model="m:\ud800<!--") for r in versions("p", "f")
+    ]
     run = report.ReportRun({**run_info(versions("p", "f")), "plan": {}}, results)
     for make in (report.pass_rate_chart, report.outcome_chart, report.latency_chart):
         tree = ET.fromstring(image(make(run)))
