@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -60,6 +61,7 @@ class PromptCards(ExtensionApp):
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         """Start the services beside the server: Lab opens at once, requests wait until they are there."""
+        _stop_cleanly_on_interrupt(serverapp)
         self._starting = asyncio.create_task(self._start())
 
     async def _start(self) -> None:
@@ -150,6 +152,12 @@ class PromptCards(ExtensionApp):
         if runtime is not None:
             await asyncio.get_running_loop().run_in_executor(None, runtime.close)
         self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _stop_cleanly_on_interrupt(serverapp: Any) -> None:
+    """Make Ctrl-C stop extensions where Jupyter does not see to it: it does so only on a terminal."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: serverapp.stop(from_signal=True))
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, heard: Callable[[str], None], run_id: str) -> None:

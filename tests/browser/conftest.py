@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from promptcard_ext.client.discovery import Address, _read
 from server_ext import embedded
@@ -28,7 +28,8 @@ QUIET = (
 ).split()
 
 
-@pytest.fixture(scope="session")
+# Not for the session: Playwright keeps an event loop running on this thread as long as it is open.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, headless."""
     if BROWSER is None:
@@ -37,11 +38,12 @@ def browser() -> Iterator[Browser]:
         pytest.skip("there is no Chromium on this machine")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=QUIET)
+        expect.set_options(timeout=60_000)
         yield browser
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """A folder to work in, with a home beside it; both are gone afterwards."""
     base = Path(tempfile.mkdtemp(prefix="promptcards-lab-"))
@@ -51,7 +53,7 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(base)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(folder: Path) -> Iterator[Address]:
     """``jupyter promptcards lab``, running."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PROMPTCARDS_", "JPY_"))}
@@ -67,7 +69,14 @@ def lab(folder: Path) -> Iterator[Address]:
     log = folder / "lab.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            # A job in the background of a shell ignores Ctrl-C, and so would its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
         try:
             yield _address(process, runtime / f"jpserver-{process.pid}.json", log)

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from promptcard_ext.client.discovery import Address
+from tests.browser.conftest import ARTEFACTS
 
 pytestmark = pytest.mark.browser
 
@@ -17,14 +18,17 @@ def test_the_welcome_notebook_shows_rows_as_they_arrive_and_ends_with_a_report(
 ) -> None:
     page.goto(f"{lab.url}lab/tree/prompt-cards/01_first_card.ipynb?token={lab.token}")
     expect(page.get_by_role("heading", name="Your first prompt card")).to_be_visible()
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    page.get_by_role("button", name="No", exact=True).click()  # Jupyter's question about news
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
     # Rows are seen while the run goes on: some, and not yet all of them.
-    live = page.locator(".pc-live").first
+    live = page.get_by_role("grid", name="Results").first
+    expect(live.get_by_role("gridcell", name="my-triage@1").first).to_be_visible()
     live.scroll_into_view_if_needed()
-    expect(live.locator("[role=row][aria-selected]").first).to_be_visible()
+    ARTEFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTEFACTS / "live-run.png")
 
     # Afterwards the output is static HTML that needs no kernel, with every item in it.
     cells = page.locator(".jp-CodeCell")
