@@ -38,7 +38,8 @@ clean: ## Stop the services, delete environment, caches and test artefacts (neve
 setup: $(READY) ## Only make the environment
 
 lock: $(READY) ## Resolve the locked requirements anew
-	$(or $(UV),uv) pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	@test -n "$(UV)" || test -x $(BIN)/uv || $(BIN)/pip install --disable-pip-version-check -q uv
+	$(or $(UV),$(BIN)/uv) pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q -o requirements/ci.txt
 
 # Exactly the locked files, checked by hash; then this checkout, editable. A half-made environment is made again.

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from promptcard_ext._version import __version__
 
 if TYPE_CHECKING:
-    from promptcard_ext.kernel.workspace import connect
     from promptcard_ext.core.assertions import Assertion
     from promptcard_ext.core.card import Card, ModelSettings, Variable
     from promptcard_ext.core.case import Case
     from promptcard_ext.core.errors import PromptCardError
     from promptcard_ext.core.results import Outcome
     from promptcard_ext.interchange.card_file import load_card_file
+    from promptcard_ext.interchange.starters import starter_cards
     from promptcard_ext.kernel.charts import latencies, outcomes, pass_rates
     from promptcard_ext.kernel.run import run
-    from promptcard_ext.interchange.starters import starter_cards
+    from promptcard_ext.kernel.workspace import connect
 
 __all__ = [
     "Assertion",
@@ -73,9 +73,8 @@ def __dir__() -> list[str]:
 
 
 def _offer_widgets() -> None:
-    import sys
-
-    if "ipykernel" in sys.modules:
+    # Only where they will be shown: papermill and scripts import ipykernel, too.
+    if import_module(f"{__name__}.kernel.display").render_mode() == "widget":
         import_module(f"{__name__}.widgets")
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from promptcard_ext.client.discovery import Address
-from promptcard_ext.core import errors
+from promptcard_ext.core import errors, wire
 
 API = "promptcards/api/v1/"
 TIMEOUT_S = 90.0
@@ -70,7 +70,7 @@ class Session:
 
     def send(self, method: str, *path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         """Return the JSON answer of a request with a body; see `request` for errors."""
-        data = msgspec.json.encode(body) if body is not None else b""
+        data = wire.encode(body) if body is not None else b""
         return _decoded(self.request(method, self.url(*path), data, headers))
 
     def request(self, method: str, url: str, body: bytes = b"", headers: dict[str, str] | None = None) -> bytes:

@@ -37,16 +37,16 @@ def model(reference: str) -> tuple[str, str]:
     """Split a reference into provider and model, checking that the provider exists.
 
     Raises:
-        UnknownModel: It has no colon, no model, or names no installed provider.
+        UnknownModel: It has no colon, no model, a character that cannot be printed, or names no installed provider.
 
     Example:
         >>> model("ollama:llama3.2:1b")
         ('ollama', 'llama3.2:1b')
     """
     provider, colon, name = reference.partition(":")
-    if not colon or not name.strip() or not provider:
+    if not colon or not name.strip() or not provider or not reference.isprintable():
         raise UnknownModel(
-            f"'{reference:.80}' is not a model reference.",
+            f"{reference!r:.80} is not a model reference.",
             hint=f"Write PROVIDER:MODEL; providers are {', '.join(provider_names())}.",
         )
     factory = _factory(provider)

@@ -13,6 +13,7 @@ import msgspec
 from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
 
+from promptcard_ext.core import wire
 from promptcard_ext.core.errors import (
     CardError,
     Conflict,
@@ -153,7 +154,7 @@ class PromptCardsHandler(JupyterHandler):
     def reply(self, value: Any, status: int = 200) -> None:
         """Answer with JSON."""
         self.set_status(status)
-        self.finish(msgspec.json.encode(value))
+        self.finish(wire.encode(value))
 
     def write_error(self, status_code: int, **details: Any) -> None:
         """Answer with ``{"code", "message", "hint", "request_id"}``; never with a traceback."""
@@ -168,7 +169,7 @@ class PromptCardsHandler(JupyterHandler):
             answer = _plain(status_code, error)
         self.set_status(status_code)
         self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(msgspec.json.encode({**answer, "request_id": self.request_id}))
+        self.finish(wire.encode({**answer, "request_id": self.request_id}))
 
     def log_exception(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         """Log what is our fault; a user's mistake is answered, not logged."""

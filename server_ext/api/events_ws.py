@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-import msgspec
 from jupyter_server.base.websocket import WebSocketMixin
 from tornado.web import authenticated
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
+from promptcard_ext.core import wire
 from promptcard_ext.core.errors import PromptCardError
 from server_ext.api.base import PromptCardsHandler
 from server_ext.services import items
@@ -81,7 +81,7 @@ class RunEventsHandler(WebSocketMixin, WebSocketHandler, PromptCardsHandler):
             for event in events:
                 message = {"seq": event.seq, "kind": event.kind, "status": run["status"], **_content(event)}
                 # Waiting for the buffer keeps a slow reader from filling our memory.
-                await self.write_message(msgspec.json.encode(message))
+                await self.write_message(wire.encode(message))
                 self.after = event.seq
             if len(events) < items.MAX_EVENTS:
                 return run["status"] not in FINAL

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
+from promptcard_ext.core import wire
 from promptcard_ext.core.errors import RunError
 from promptcard_ext.interchange.starters import shipped
 from server_ext.auth.actor import Actor
@@ -56,13 +55,13 @@ def _scope(context: Context, lease: Lease) -> Iterator[Scope]:
 
 
 def _write_snapshot(context: Context, lease: Lease, run: dict[str, Any], folder: Path) -> None:
-    (folder / "run.json").write_bytes(msgspec.json.encode(run))
+    (folder / "run.json").write_bytes(wire.encode(run))
     after = -1
     with (folder / "items.jsonl").open("wb") as file:
         while True:
             with _scope(context, lease) as scope:
                 page = items.list_items(scope, str(run["id"]), after, PAGE)
-            file.writelines(msgspec.json.encode(item) + b"\n" for item in page)
+            file.writelines(wire.encode(item) + b"\n" for item in page)
             if len(page) < PAGE:
                 return
             after = page[-1].ordinal

@@ -286,6 +286,7 @@ def as_dict(row: Any) -> dict[str, Any]:
         "id": row.id,
         "name": row.name,
         "status": row.status,
+        "engine_version": row.engine_version,
         "plan": row.plan,
         "counts": counts(row),
         "event_seq": row.event_seq,

@@ -22,10 +22,15 @@ from server_ext.settings import Settings
 ARTEFACTS = Path(__file__).resolve().parents[2] / "artefacts"
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Without these Chromium calls home at every start, and waits for an answer that may never come.
-QUIET = (
-    "--disable-background-networking --disable-component-update --disable-gpu --disable-quic --disable-sync "
-    "--no-first-run --no-sandbox"
-).split()
+QUIET = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-sandbox",
+]
 
 
 # Not for the session: Playwright keeps an event loop running on this thread as long as it is open.
@@ -76,7 +81,7 @@ def lab(folder: Path) -> Iterator[Address]:
             stderr=output,
             start_new_session=True,
             # A job in the background of a shell ignores Ctrl-C, and so would its children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             yield _address(process, runtime / f"jpserver-{process.pid}.json", log)
