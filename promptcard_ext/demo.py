@@ -24,7 +24,7 @@ from promptcard_ext.kernel.terminal import print_summary, watch
 from promptcard_ext.kernel.workspace import Workspace, connect
 from promptcard_ext.providers import model as check_model
 from promptcard_ext.providers import reachable_models
-from promptcard_ext.stats.summary import summarise
+from promptcard_ext.stats.summary import SummaryRow, summarise
 
 SIMULATED = ["simulated:steady", "simulated:hasty"]
 START_TIMEOUT_S = 120.0
@@ -51,13 +51,13 @@ def demo(
     with _server(home, console) as address:
         workspace = connect(address.url, address.token)
         console.print(f"Server at {address.url}, data in {home}", highlight=False)
-        results: list[ItemResult] = []
+        rows: list[SummaryRow] = []
         paths = []
         for card in cards:
             found, path = _run_one(workspace, card, chosen, folder, concurrency, timeout_s)
-            results += found
+            rows += summarise(found)
             paths.append(path)
-    print_summary(summarise(results), title=f"{len(results)} items")
+    print_summary(rows, title=f"{sum(row.counts.done for row in rows)} items")
     for path in paths:
         console.print(f"Report: {path}", highlight=False, soft_wrap=True)
     return 0
