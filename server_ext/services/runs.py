@@ -13,6 +13,7 @@ from promptcard_ext._version import __version__
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.errors import CardError
+from promptcard_ext.core.identity import digest
 from promptcard_ext.core.matrix import Plan
 from promptcard_ext.core.results import Counts, Outcome
 from promptcard_ext.providers import model as check_model
@@ -38,7 +39,7 @@ class RunSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     card: str
     models: Annotated[list[str], Meta(min_length=1, max_length=50)]
-    versions: Annotated[list[int], Meta(max_length=50)] = []
+    versions: Annotated[list[Annotated[int, Meta(ge=1, le=2**31 - 1)]], Meta(max_length=50)] = []
     cases: list[str] = []
     repeats: Annotated[int, Meta(ge=1, le=1000)] = 1
     concurrency: Annotated[int, Meta(ge=1, le=512)] = 16
@@ -64,6 +65,7 @@ class PlanDocument(Struct, frozen=True):
     repeats: int
     concurrency: int
     timeout_s: float
+    spec_hash: str = ""
 
     @property
     def per_case(self) -> int:
@@ -82,7 +84,8 @@ def create(scope: Scope, spec: RunSpec, idempotency_key: str | None = None) -> d
         NotFound: There is no such card, version or case.
     """
     scope.require("test:execute")
-    if idempotency_key and (known := _by_idempotency_key(scope, idempotency_key)):
+    spec_hash = digest(msgspec.to_builtins(spec))
+    if idempotency_key and (known := _by_idempotency_key(scope, idempotency_key, spec_hash)):
         return known
     for reference in spec.models:
         check_model(reference)
@@ -98,6 +101,7 @@ def create(scope: Scope, spec: RunSpec, idempotency_key: str | None = None) -> d
         spec.repeats,
         spec.concurrency,
         spec.timeout_s,
+        spec_hash,
     )
     name = spec.name or " vs ".join(v.card.label for v in chosen)
     run_id = _insert(scope, head["id"], name, document, plan.total, idempotency_key)
@@ -108,13 +112,19 @@ def create(scope: Scope, spec: RunSpec, idempotency_key: str | None = None) -> d
     return get(scope, str(run_id))
 
 
-def _by_idempotency_key(scope: Scope, key: str) -> dict[str, Any] | None:
-    # Of two equal requests at once the second waits here, and then finds the run of the first.
-    turn = sa.func.hashtextextended(f"pc.run:{scope.workspace_id}:{key}", 0)
-    scope.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(turn)))
+def _by_idempotency_key(scope: Scope, key: str, spec_hash: str) -> dict[str, Any] | None:
     query = sa.select(runs.c.id).where(runs.c.workspace_id == scope.workspace_id, runs.c.idempotency_key == key)
     found = scope.connection.execute(query).scalar_one_or_none()
-    return get(scope, str(found)) if found else None
+    if found is None:
+        return None
+    run = get(scope, str(found))
+    if run["plan"].get("spec_hash") != spec_hash:
+        raise CardError(
+            "This idempotency key was used for another run.",
+            hint="Use a new key for a new run.",
+            code="idempotency_reused",
+        )
+    return run
 
 
 def _pick(known: list[tuple[UUID, Case]], names: list[str], card: str) -> list[tuple[UUID, Case]]:
