@@ -27,6 +27,10 @@ from server_ext.settings import Settings
 class PromptCards(ExtensionApp):
     """Prompt Cards: versioned prompts, test cases, batch runs and reports, as a part of Jupyter Server."""
 
+    # Set by `serve`, whose server has no other purpose; `failed` then tells it why there is none.
+    alone = False
+    failed: PromptCardError | None = None
+
     name = "promptcards"
     app_name = "Prompt Cards"
     load_other_extensions = True
@@ -73,7 +77,7 @@ class PromptCards(ExtensionApp):
                 self.runtime.services.redis_url, lambda run_id: _hand_over(loop, self._heard, run_id)
             )
             self.runtime.listener.start()
-            self.log.info("Prompt Cards is ready (data in %s).", self.runtime.settings.home)
+            self.log.info("Prompt Cards is ready (data in %s).", self.runtime.services.home or "external services")
         except PromptCardError as error:
             self._problem = error
             self.log.error("Prompt Cards cannot start: %s [%s]", error, error.code)
@@ -82,6 +86,11 @@ class PromptCards(ExtensionApp):
             self.log.exception("Prompt Cards could not start")
         finally:
             self._started.set()
+        if self._problem is not None and type(self).alone:
+            # A server that is nothing but this extension must not look alive to a service manager.
+            assert self.serverapp is not None
+            type(self).failed = self._problem
+            self.serverapp.stop()
 
     def _check_mode(self) -> None:
         if os.environ.get("JUPYTERHUB_SERVICE_PREFIX"):

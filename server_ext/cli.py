@@ -124,8 +124,10 @@ def _serve(arguments: argparse.Namespace) -> int:
     with ready_services(Settings.from_environment()):
         if arguments.parent:
             die_with_parent(arguments.parent)
-        PromptCards.load_other_extensions = False
+        PromptCards.load_other_extensions, PromptCards.alone = False, True
         PromptCards.launch_instance(given)  # type: ignore[no-untyped-call]
+    if PromptCards.failed is not None:
+        raise PromptCards.failed
     return 0
 
 

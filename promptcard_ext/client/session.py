@@ -29,6 +29,11 @@ _BY_STATUS: dict[int, type[errors.PromptCardError]] = {
     507: errors.Unavailable,
 }
 
+_BY_CODE: dict[str, type[errors.PromptCardError]] = {
+    "unknown_model": errors.UnknownModel,
+    "unknown_provider": errors.UnknownModel,
+}
+
 
 class Session:
     """A keep-alive connection that any thread may use; requests take turns.
@@ -153,7 +158,7 @@ def _error(status: int, answer: bytes) -> errors.PromptCardError:
                 hint="Install 'promptcards[server]' beside it.",
                 code="no_extension",
             )
-    kind = _BY_STATUS.get(status, errors.PromptCardError)
+    kind = _BY_CODE.get(code) or _BY_STATUS.get(status, errors.PromptCardError)
     if kind is errors.Conflict:
         return errors.Conflict(message, hint=hint, code=code, current=value.get("current"))
     return kind(message, hint=hint, code=code)

@@ -85,21 +85,10 @@ class Workspace:
         versions = card.versions if isinstance(card, CardFile) else (card,)
         if isinstance(card, CardFile) and cases is None:
             cases = card.cases
-        name = versions[0].name
-        known = {saved.content_hash: saved for saved in self._saved_versions(name)}
-        for version in versions:
-            if version.content_hash not in known:
-                number = self.api.save_card(version)["version"]
-                known[version.content_hash] = structs.replace(version, version=number)
+        numbers = [self.api.save_card(version)["version"] for version in versions]
         if cases is not None:
-            self.api.save_cases(name, as_cases(cases))
-        return known[versions[-1].content_hash]
-
-    def _saved_versions(self, name: str) -> list[Card]:
-        try:
-            return self.api.versions(name)
-        except NotFound:
-            return []
+            self.api.save_cases(versions[-1].name, as_cases(cases))
+        return structs.replace(versions[-1], version=numbers[-1])
 
     def cases(self, card: str) -> list[Case]:
         """Return the cases of a card."""

@@ -59,6 +59,8 @@ def status_of(error: PromptCardError) -> int:
 class PromptCardsHandler(JupyterHandler):
     """Base of all handlers. Every verb is decorated with `tornado.web.authenticated`; there are no exceptions."""
 
+    max_body_bytes = MAX_BODY_BYTES
+
     @property
     def app(self) -> Any:
         """The extension."""
@@ -123,9 +125,9 @@ class PromptCardsHandler(JupyterHandler):
         Raises:
             CardError: It is too large, not JSON, or does not fit (``request_invalid``).
         """
-        if len(self.request.body) > MAX_BODY_BYTES:
+        if len(self.request.body) > self.max_body_bytes:
             raise CardError(
-                f"The request is larger than {MAX_BODY_BYTES:,} bytes.",
+                f"The request is larger than {self.max_body_bytes:,} bytes.",
                 code="request_too_large",
                 hint="Send less at once.",
             )

@@ -80,6 +80,9 @@ class VersionsHandler(PromptCardsHandler):
 class CasesHandler(PromptCardsHandler):
     """``GET, PUT workspaces/W/cards/C/cases``."""
 
+    # All cases of a card come at once.
+    max_body_bytes = 64_000_000
+
     @authenticated
     async def get(self, workspace: str, card: str) -> None:
         """Answer with cases in order; ``?after=POSITION&limit=N``."""

@@ -32,6 +32,8 @@ ROUTES: tuple[tuple[str, type[Any]], ...] = (
     (rf"{_R}/reports", runs.ReportsHandler),
     (_P, runs.ReportHandler),
     (rf"{_P}/(?P<part>html|notebook)", runs.ReportFileHandler),
+    # Last: what none of the others took is answered in JSON, like everything here.
+    (r".*", workspaces.NothingHereHandler),
 )
 
 

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 from tornado.web import authenticated
 
 from promptcard_ext._version import __version__
+from promptcard_ext.core.errors import NotFound
 from server_ext.api.base import PromptCardsHandler
 from server_ext.services import workspaces
 
@@ -63,3 +64,14 @@ class WorkspaceHandler(PromptCardsHandler):
     async def get(self, workspace: str) -> None:
         """Answer with one workspace."""
         self.reply(await self.use(workspace, workspaces.get))
+
+
+class NothingHereHandler(PromptCardsHandler):
+    """Every path that is none of ours."""
+
+    @authenticated
+    async def get(self) -> None:
+        """Answer 404."""
+        raise NotFound(f"There is nothing at '{self.request.path:.200}'.", code="no_such_route")
+
+    post = put = patch = delete = get

@@ -6,6 +6,7 @@ The notebook's kernel gets a folder with the run's results, and neither a databa
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,13 +93,20 @@ def _execute(folder: Path, run_id: str) -> Any:
             ) from None
 
 
+# What a kernel needs to start; everything else stays out, because nobody knows which variable holds a secret.
+_KEPT = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|VIRTUAL_ENV|PYTHON(PATH|HOME|UTF8)|LD_LIBRARY_PATH"
+    r"|JUPYTER_(PATH|DATA_DIR|RUNTIME_DIR|CONFIG_DIR|CONFIG_PATH)|IPYTHONDIR|XDG_\w+|SYSTEMROOT"
+)
+
+
 @contextmanager
 def _environment(**values: str) -> Iterator[None]:
-    """Set variables for the kernel, and hide from it what would let it into the services."""
+    """Give the kernel these variables and what it needs to start, and nothing else of ours."""
     before = dict(os.environ)
     try:
-        for name in list(os.environ):
-            if name.startswith("PROMPTCARDS_") or name.endswith(("_API_KEY", "_TOKEN", "_PASSWORD", "_SECRET")):
+        for name in before:
+            if not _KEPT.fullmatch(name):
                 del os.environ[name]
         os.environ.update(values)
         yield

@@ -24,7 +24,7 @@ _HEAD = (
 
 
 class Saved(Struct, frozen=True):
-    """What came of saving a version: ``created`` is False when the content was the latest version's already."""
+    """What came of saving a version: ``created`` is False when a version had this content already."""
 
     card_id: UUID
     version_id: UUID
@@ -77,22 +77,25 @@ def get(scope: Scope, reference: str) -> dict[str, Any]:
 def save_version(scope: Scope, card: Card) -> Saved:
     """Save ``card`` as the next version; makes the card when there is none of this name.
 
-    Content that equals the latest version makes no version; title, description and tags are taken over all the same.
+    Content that a version has already makes no other one: that version is returned. Title, description and tags are
+    not part of a version and are taken over in any case.
     """
     scope.require("prompt:create")
     scope.require("prompt:update")
     card_id, latest = _head_for_update(scope, card)
     content_hash = card.content_hash
-    if latest:
-        row = scope.connection.execute(
-            sa.select(card_versions.c.id, card_versions.c.content_hash).where(
-                card_versions.c.workspace_id == scope.workspace_id,
-                card_versions.c.card_id == card_id,
-                card_versions.c.version == latest,
-            )
-        ).one()
-        if row.content_hash == content_hash:
-            return Saved(card_id, row.id, latest, created=False)
+    same = scope.connection.execute(
+        sa.select(card_versions.c.id, card_versions.c.version)
+        .where(
+            card_versions.c.workspace_id == scope.workspace_id,
+            card_versions.c.card_id == card_id,
+            card_versions.c.content_hash == content_hash,
+        )
+        .order_by(card_versions.c.version.desc())
+        .limit(1)
+    ).one_or_none()
+    if same is not None:
+        return Saved(card_id, same.id, same.version, created=False)
     version_id = _insert_version(scope, card_id, latest + 1, card, content_hash)
     audit.record(scope, "card.version_saved", "card", card_id, version=latest + 1, content_hash=content_hash)
     return Saved(card_id, version_id, latest + 1, created=True)

@@ -129,4 +129,5 @@ def _generation(row: Any) -> Generation:
         cost_usd=row.g_cost_usd,
         price_id=str(row.g_price_id) if row.g_price_id else None,
         tool_calls=row.g_tool_calls,
+        attempts=row.g_calls,
     )

@@ -96,6 +96,7 @@ def _generation(lease: Lease, one: Recorded) -> dict[str, Any]:
         "tokens_reasoning": tokens.reasoning,
         "latency_ms": generation.latency_ms,
         "ttft_ms": generation.ttft_ms,
+        "calls": generation.attempts,
         "price_id": UUID(generation.price_id) if generation.price_id else None,
         "cost_usd": generation.cost_usd,
     }

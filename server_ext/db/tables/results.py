@@ -54,6 +54,7 @@ generations = sa.Table(
     sa.Column("tokens_reasoning", sa.BigInteger),
     sa.Column("latency_ms", sa.Double),
     sa.Column("ttft_ms", sa.Double),
+    sa.Column("calls", sa.Integer, nullable=False, server_default=sa.text("1")),
     sa.Column("price_id", sa.Uuid, sa.ForeignKey("price_book.id")),
     sa.Column("cost_usd", sa.Numeric),
     document("error", nullable=True),

@@ -36,6 +36,8 @@ create table generations (
     tokens_reasoning bigint,
     latency_ms double precision,
     ttft_ms double precision,
+    -- Calls that were made for this answer, the failed ones included.
+    calls integer not null default 1 check (calls > 0),
     price_id uuid references price_book (id),
     cost_usd numeric,
     error jsonb,
