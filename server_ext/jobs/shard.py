@@ -34,7 +34,9 @@ def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat) -> None:
 
 async def _drive(context: Context, lease: tasks.Lease, shard: shards.Shard, control: Control) -> None:
     prepared = shard.plan.prepare()
-    options = EngineOptions(concurrency=shard.document.concurrency, timeout_s=shard.document.timeout_s)
+    width = shard.document.concurrency
+    # Announced in portions of what can be in flight: what a dead worker leaves unknown is then about what it called.
+    options = EngineOptions(concurrency=width, timeout_s=shard.document.timeout_s, claim=width)
     providers = Providers()
     recorder = Recorder(context, lease, prepared, shard.version_ids)
     items = {item.ordinal: item for item in shard.pending}
