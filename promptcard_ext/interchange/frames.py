@@ -69,11 +69,29 @@ def _row(result: ItemResult) -> dict[str, Any]:
     return row
 
 
+_SUMMARY_DTYPES: dict[str, str] = {
+    "label": "str",
+    "model": "str",
+    "done": "int64",
+    "passed": "int64",
+    "failed": "int64",
+    "errored": "int64",
+    "unscored": "int64",
+    "pass_rate": "float64",
+    "low": "float64",
+    "high": "float64",
+    "p50_ms": "float64",
+    "p95_ms": "float64",
+    "cost_usd": "float64",
+    "priced": "int64",
+}
+
+
 def summary_frame(rows: Sequence[SummaryRow]) -> pd.DataFrame:
     """Return one row per card version and model: counts, pass rate with its 95 % interval, latency, cost."""
     import pandas as pd
 
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         [
             {
                 "label": row.label,
@@ -92,5 +110,7 @@ def summary_frame(rows: Sequence[SummaryRow]) -> pd.DataFrame:
                 "priced": row.counts.priced,
             }
             for row in rows
-        ]
+        ],
+        columns=list(_SUMMARY_DTYPES),
     )
+    return frame.astype(_SUMMARY_DTYPES)

@@ -1,12 +1,19 @@
-"""Charts of runs, aggregated before they are drawn."""
+"""Charts of runs, aggregated before they are drawn.
+
+They are ordinary Altair charts. Only how they show themselves is ours: Altair would load its scripts from the network,
+and JupyterLab 4.6 draws no later form than Vega-Lite 5.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.interchange.frames import results_frame, summary_frame
+from promptcard_ext.kernel.display import render_mode
 from promptcard_ext.stats.summary import SummaryRow
 
 if TYPE_CHECKING:
@@ -15,7 +22,7 @@ if TYPE_CHECKING:
 OUTCOME_COLOURS = {"pass": "#2e9e5b", "fail": "#d64545", "error": "#d9902f", "unscored": "#8a8f98"}
 
 
-def pass_rates(rows: Sequence[SummaryRow]) -> alt.Chart | alt.LayerChart:
+def pass_rates(rows: Sequence[SummaryRow]) -> alt.FacetChart:
     """Return the pass rates with their 95 % intervals, one line per card version and model."""
     import altair as alt
 
@@ -26,21 +33,24 @@ def pass_rates(rows: Sequence[SummaryRow]) -> alt.Chart | alt.LayerChart:
     colour: Any = alt.Color("label:N", legend=None, sort=None)
     scale = alt.Scale(domain=[0, 1])
     line = base.mark_rule(strokeWidth=3, opacity=0.55).encode(
-        x=alt.X("low:Q", scale=scale, title="pass rate, 95 % interval", axis=alt.Axis(format="%")),
+        x=alt.X("low:Q", scale=scale, title="pass rate, 95 % interval", axis=_axis(format="%")),
         x2="high:Q", y=y, color=colour,
     )  # fmt: skip
     point = base.mark_point(filled=True, size=110, opacity=1).encode(
         x="pass_rate:Q",
         y=y,
         color=colour,
-        tooltip=["label", "model", "passed", "failed", "errored", "unscored", alt.Tooltip("pass_rate", format=".1%")],
-    )
-    height = 30 * max(1, frame["label"].nunique() if len(frame) else 1)
+        tooltip=[
+            "label:N", "model:N", "passed:Q", "failed:Q", "errored:Q", "unscored:Q",
+            alt.Tooltip("pass_rate:Q", format=".1%"),
+        ],
+    )  # fmt: skip
+    height = 30 * max(1, frame["label"].nunique())
     chart = alt.layer(line, point).properties(width=420, height=height)
-    # Above its panel, a long model name takes no width from it.
-    header = alt.Header(labelOrient="top", labelAnchor="start", labelAngle=0, labelLimit=420)
-    models = list(dict.fromkeys(row.model for row in rows))
-    return chart.facet(row=alt.Row("model:N", title=None, sort=models, header=header))  # type: ignore[no-any-return]
+    header = alt.Header(labelAngle=0, labelAlign="left", labelLimit=200)
+    return _offline(
+        chart.facet(row=alt.Row("model:N", title=None, header=header, sort=list(dict.fromkeys(frame["model"]))))
+    )
 
 
 def outcomes(rows: Sequence[SummaryRow]) -> alt.Chart:
@@ -58,18 +68,19 @@ def outcomes(rows: Sequence[SummaryRow]) -> alt.Chart:
         columns=["run", "outcome", "items", "order"],
     )
     colour = alt.Scale(domain=list(OUTCOME_COLOURS), range=list(OUTCOME_COLOURS.values()))
-    return (
+    chart = (
         alt.Chart(frame)
         .mark_bar()
         .encode(
-            x=alt.X("items:Q", title="items"),
-            y=alt.Y("run:N", title=None, sort=None, axis=alt.Axis(labelLimit=360)),
+            x=alt.X("items:Q", title="items", axis=_axis(format=",d", tickMinStep=1)),
+            y=alt.Y("run:N", title=None, sort=None, axis=alt.Axis(labelLimit=360), scale=alt.Scale(paddingInner=0.35)),
             color=alt.Color("outcome:N", scale=colour, title=None),
             order="order:Q",
-            tooltip=["run", "outcome", "items"],
+            tooltip=["run:N", "outcome:N", "items:Q"],
         )
         .properties(width=420, height=28 * max(1, len(rows)))
     )
+    return _offline(chart)
 
 
 def latencies(results: Sequence[ItemResult]) -> alt.Chart:
@@ -83,13 +94,68 @@ def latencies(results: Sequence[ItemResult]) -> alt.Chart:
     for (label, name), group in frame.groupby(["label", "model"], sort=False):
         for share, value in zip(shares, group["latency_ms"].quantile(shares), strict=True):
             curves.append({"run": f"{label} · {name}", "latency_ms": float(value), "share": share})
-    return (
+    chart = (
         alt.Chart(pd.DataFrame(curves, columns=["run", "latency_ms", "share"]))
         .mark_line(interpolate="step-after")
         .encode(
-            x=alt.X("latency_ms:Q", title="latency, ms"),
+            x=alt.X("latency_ms:Q", title="latency, ms", axis=_axis()),
             y=alt.Y("share:Q", title="answered within", axis=alt.Axis(format="%")),
-            color=alt.Color("run:N", title=None, sort=None, legend=alt.Legend(labelLimit=320, orient="bottom", columns=1)),
+            color=alt.Color(
+                "run:N", title=None, sort=None, legend=alt.Legend(labelLimit=320, orient="bottom", columns=1)
+            ),
         )
         .properties(width=420, height=200)
     )
+    return _offline(chart)
+
+
+def _axis(**options: Any) -> alt.Axis:
+    import altair as alt
+
+    return alt.Axis(tickCount=6, labelFlush=False, **options)
+
+
+# Grey that can be read on white and on black: the theme may be changed after the chart was drawn.
+_CONFIG: dict[str, Any] = {
+    "background": "transparent",
+    "view": {"stroke": "#8884"},
+    "axis": {
+        "labelColor": "#888", "titleColor": "#888", "gridColor": "#8883", "domainColor": "#888", "tickColor": "#888",
+        "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8,
+    },
+    "header": {"labelColor": "#888", "titleColor": "#888", "labelFontSize": 12},
+    "legend": {"labelColor": "#888", "titleColor": "#888", "labelFontSize": 12},
+}  # fmt: skip
+T = TypeVar("T")
+_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+
+
+def _offline(chart: T) -> T:
+    # Not by `alt.renderers`: that would change how all other charts of the notebook are shown.
+    object.__setattr__(chart, "__class__", _offline_kind(type(chart)))
+    return chart
+
+
+@cache
+def _offline_kind(kind: type[Any]) -> type[Any]:
+    return type(kind.__name__, (kind,), {"_repr_mimebundle_": _mimebundle, "__module__": kind.__module__})
+
+
+def _mimebundle(chart: Any, *_: Any, **__: Any) -> Any:
+    import altair as alt
+
+    spec = chart.to_dict()
+    if alt.renderers.active != "default":
+        return alt.renderers.get()(spec)  # type: ignore[misc]
+    # What Altair puts there by itself is its theme, which is made for white paper.
+    given = {key: value for key, value in spec.get("config", {}).items() if key != "view"}
+    spec = {**spec, "config": {**_CONFIG, **given}}
+    bundle = {
+        "application/vnd.vegalite.v5+json": {**spec, "$schema": _SCHEMA},
+        "text/plain": "<a chart; this front end does not draw Vega-Lite>",
+    }
+    if render_mode() == "static" and importlib.util.find_spec("vl_convert"):
+        import vl_convert
+
+        bundle["image/svg+xml"] = vl_convert.vegalite_to_svg(spec)
+    return bundle

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import logging
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from promptcard_ext.core.errors import PromptCardError
 from promptcard_ext.core.results import Counts, ItemResult
-from promptcard_ext.stats.summary import SummaryRow, cost_text, rate_text, summarise
 from promptcard_ext.stats.intervals import wilson
+from promptcard_ext.stats.summary import SummaryRow, cost_text, rate_text, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FINAL = frozenset({"completed", "cancelled", "failed"})
+# Windows does not deliver Ctrl-C to a thread that waits for a lock, so nobody waits longer than this at a time.
+_PATIENCE_S = 0.5
+_log = logging.getLogger(__name__)
 
 
 class RunHandle:
     """A run that goes on in the background, here or on the server.
 
-    Show it in a notebook to watch it; ``wait()`` or ``await`` it for the end. All methods may be called from any thread.
+    Show it in a notebook to watch it; ``wait()`` or ``await`` it for the end, ``browse()`` to look through its results.
+    All methods may be called from any thread.
 
     Attributes:
         id: Id on the server, or None for a run in this process.
@@ -42,6 +49,8 @@ class RunHandle:
         self._arrived: list[int] = []
         self._listeners: list[Callable[[], None]] = []
         self._freezers: list[Callable[[], None]] = []
+        self._began: float | None = None
+        self._took_s: float | None = None
 
     # -- for whoever feeds it ----------------------------------------------------------------------------------------
 
@@ -56,12 +65,26 @@ class RunHandle:
                     self._results[result.ordinal] = result
                     self._arrived.append(result.ordinal)
                     self._counts.add(result)
-            if status is not None and self._status not in FINAL:
-                self._status, self.error = status, error
+            if status is not None:
+                self._enter(status, error)
             listeners = list(self._listeners)
             self._changed.notify_all()
         for listener in listeners:
-            listener()
+            try:
+                listener()
+            except Exception:  # noqa: BLE001  Whoever watches must not be able to break the run.
+                _log.exception("A listener of run %r failed", self.name)
+
+    def _enter(self, status: str, error: Any) -> None:
+        # "running" may be old news: it was on its way when somebody cancelled.
+        if self._status in FINAL or (self._status == "cancelling" and status not in FINAL):
+            return
+        self._status, self.error = status, error
+        now = time.monotonic()
+        if self._began is None and status != "queued":
+            self._began = now
+        if status in FINAL and self._began is not None:
+            self._took_s = now - self._began
 
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener`` (from any thread; it must only hand off) whenever something changed.
@@ -100,10 +123,21 @@ class RunHandle:
     @property
     def counts(self) -> Counts:
         """Totals so far (a copy)."""
-        import copy
-
         with self._lock:
             return copy.copy(self._counts)
+
+    @property
+    def elapsed_s(self) -> float | None:
+        """Seconds since it was first seen running, up to its end; None before that."""
+        with self._lock:
+            if self._took_s is not None or self._began is None:
+                return self._took_s
+            return time.monotonic() - self._began
+
+    def result(self, ordinal: int) -> ItemResult | None:
+        """Return the result of one item of the plan, or None when there is none yet."""
+        with self._lock:
+            return self._results.get(ordinal)
 
     def results(self) -> list[ItemResult]:
         """Return the results so far, in the order of the plan."""
@@ -114,7 +148,7 @@ class RunHandle:
     def window(self, first: int, last: int) -> list[ItemResult]:
         """Return results ``first`` up to (not including) ``last`` in order of arrival."""
         with self._lock:
-            return [self._results[ordinal] for ordinal in self._arrived[max(0, first) : last]]
+            return [self._results[ordinal] for ordinal in self._arrived[max(0, first) : max(0, last)]]
 
     def wait(self, timeout: float | None = None) -> RunHandle:
         """Wait for the end and return the handle itself. Interrupting it cancels the run.
@@ -126,22 +160,32 @@ class RunHandle:
             TimeoutError: It still runs after ``timeout``; the run goes on.
             PromptCardError: The run failed as a whole. Failed items are results, not exceptions.
         """
+        give_up = None if timeout is None else time.monotonic() + timeout
         try:
             with self._changed:
-                if not self._changed.wait_for(lambda: self._status in FINAL, timeout):
-                    raise TimeoutError(f"Run '{self.name}' still runs after {timeout:g} s.")
+                while self._status not in FINAL:
+                    left = _PATIENCE_S if give_up is None else min(_PATIENCE_S, give_up - time.monotonic())
+                    if left <= 0:
+                        raise TimeoutError(f"Run '{self.name}' still runs after {timeout:g} s.")
+                    self._changed.wait(left)
         except KeyboardInterrupt:
             self.cancel()
             raise
         return self._ended()
 
     def __await__(self) -> Generator[Any, None, RunHandle]:
+        """Wait for the end without blocking the kernel, as `wait` does; a cancelled task cancels the run."""
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> RunHandle:
         loop = asyncio.get_running_loop()
         done = asyncio.Event()
-        end = self.on_change(lambda: self.finished and loop.call_soon_threadsafe(done.set))  # type: ignore[func-returns-value]
+
+        def listener() -> None:
+            if self.finished:
+                loop.call_soon_threadsafe(done.set)
+
+        end = self.on_change(listener)
         try:
             if not self.finished:
                 await done.wait()
@@ -167,6 +211,15 @@ class RunHandle:
             self.feed(status="cancelling")
             self._cancel()
 
+    def browse(self) -> None:
+        """Show the results in a table to filter and look into, as long as this kernel lives.
+
+        In a saved notebook, and outside of one, it is the static form.
+        """
+        from promptcard_ext.kernel.display import show_run
+
+        show_run(self, lasting=True)
+
     def summary(self) -> list[SummaryRow]:
         """Return one row per card version and model."""
         return summarise(self.results())
@@ -183,7 +236,7 @@ class RunHandle:
         parts = [f"{counts.done} of {counts.total}"]
         if counts.done:
             parts += [f"pass {rate_text(rate, counts)}", cost_text(counts.cost_usd, counts.priced, counts.done)]
-        return f"<Run '{self.name}' {self.status}: {', '.join(parts)}>"
+        return f"<Run {self.name!r} {self.status}: {', '.join(parts)}>"
 
     def _repr_html_(self) -> str:
         from promptcard_ext.kernel.display import run_html

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -19,6 +19,12 @@ _loop: asyncio.AbstractEventLoop | None = None
 def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
     """Start ``work`` on the background loop and return its future at once."""
     return asyncio.run_coroutine_threadsafe(work, _running_loop())
+
+
+def call_later(delay_s: float, work: Callable[[], object]) -> None:
+    """Call ``work`` on the background loop's thread after a while; it must be short and must not block."""
+    loop = _running_loop()
+    loop.call_soon_threadsafe(loop.call_later, delay_s, work)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case, as_cases
@@ -79,8 +79,8 @@ def _rows(cases: Cases | pd.DataFrame) -> Cases:
             hint="Use promptcard_ext.load_card_file(path).cases.",
         )
     if hasattr(cases, "to_dict") and hasattr(cases, "columns"):
-        records: list[dict[str, Any]] = cases.astype(object).where(cases.notna(), None).to_dict("records")
-        return records
+        frame = cast("pd.DataFrame", cases)
+        return cast("list[dict[str, Any]]", frame.astype(object).where(frame.notna(), None).to_dict("records"))
     return cases
 
 

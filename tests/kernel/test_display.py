@@ -1,0 +1,132 @@
+import pytest
+
+from promptcard_ext.kernel import display
+from tests.kernel.conftest import WIDGET, Notebook
+from tests.widgets.fakes import handle, result
+
+
+def test_a_running_run_is_shown_live_with_a_static_form_beside_it(notebook: Notebook) -> None:
+    run = handle()
+    run.feed(status="running")
+    run._ipython_display_()
+    (shown,) = notebook.shown
+    assert set(shown.versions[0]) == {WIDGET, "text/html", "text/plain"}
+    assert shown.versions[0]["text/plain"] == repr(run)
+    assert shown.metadata[0] == {WIDGET: {"colab": 1}}
+
+
+def test_when_somebody_has_waited_the_output_is_static_and_the_view_closed(notebook: Notebook) -> None:
+    run = handle(total=1)
+    display.show_run(run)
+    run.feed([result(0)], status="completed")
+    run.wait()
+    notebook.settle()
+    (shown,) = notebook.shown
+    assert set(shown.versions[-1]) == {"text/html", "text/plain"}
+    assert "completed · 1 of 1" in shown.versions[-1]["text/html"]
+    assert all(set(version) == {"text/html", "text/plain"} for version in shown.versions[1:])
+    assert notebook.views[0].closed
+
+
+def test_when_nobody_waits_it_stays_live_and_its_static_form_follows_the_end(notebook: Notebook) -> None:
+    run = handle(total=1)
+    display.show_run(run)
+    run.feed([result(0)], status="running")
+    assert notebook.later == []
+    run.feed(status="completed")
+    assert [delay for delay, _ in notebook.later] == [display.SETTLE_S]
+    notebook.settle()
+    (shown,) = notebook.shown
+    assert len(shown.versions) == 2
+    assert WIDGET in shown.versions[1]
+    assert "completed · 1 of 1" in shown.versions[1]["text/html"]
+    assert not notebook.views[0].closed
+    assert run._listeners == []
+
+
+def test_a_view_that_was_closed_meanwhile_leaves_the_static_form(notebook: Notebook) -> None:
+    run = handle(total=1)
+    display.show_run(run)
+    notebook.views[0].closed = True
+    run.feed(status="completed")
+    notebook.settle()
+    assert set(notebook.shown[0].versions[-1]) == {"text/html", "text/plain"}
+
+
+def test_several_displays_of_a_run_share_a_view_and_all_become_static(notebook: Notebook) -> None:
+    run = handle(total=1)
+    display.show_run(run)
+    display.show_run(run)
+    assert len(notebook.views) == 1
+    run.feed([result(0)], status="completed")
+    run.wait()
+    assert [WIDGET in shown.versions[-1] for shown in notebook.shown] == [False, False]
+    assert notebook.views[0].closed
+
+
+def test_a_run_that_has_ended_is_static_unless_somebody_wants_to_browse_it(notebook: Notebook) -> None:
+    run = handle(total=1)
+    run.feed([result(0)], status="completed")
+    display.show_run(run)
+    run.browse()
+    run.wait()
+    assert [WIDGET in shown.versions[-1] for shown in notebook.shown] == [False, True]
+    assert not notebook.views[0].closed
+
+
+def test_browsing_outlasts_the_freezing_of_other_displays(notebook: Notebook) -> None:
+    run = handle(total=1)
+    display.show_run(run)
+    run.browse()
+    run.feed([result(0)], status="completed")
+    run.wait()
+    notebook.settle()
+    assert [WIDGET in shown.versions[-1] for shown in notebook.shown] == [False, True]
+    assert "completed · 1 of 1" in notebook.shown[1].versions[-1]["text/html"]
+    assert not notebook.views[0].closed
+
+
+def test_in_static_mode_there_is_no_view_and_the_output_follows_the_end(
+    notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(display, "render_mode", lambda: "static")
+    run = handle(total=1)
+    display.show_run(run)
+    run.feed([result(0)], status="completed")
+    run.wait()
+    (shown,) = notebook.shown
+    assert notebook.views == []
+    assert ["completed" in version["text/html"] for version in shown.versions] == [False, True]
+
+
+def test_the_environment_can_ask_for_static_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMPTCARDS_RENDER", "static")
+    assert display.render_mode() == "static"
+
+
+def test_outside_of_a_kernel_everything_is_static(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROMPTCARDS_RENDER", raising=False)
+    assert display.render_mode() == "static"
+
+
+@pytest.mark.parametrize("text", ["&" * 5000, "漢" * 5000, "plain " * 1000])
+def test_the_static_form_stays_below_150_kb(text: str) -> None:
+    run = handle(total=5000)
+    run.feed(result(i, "fail", text, message=text, case=text[:200]) for i in range(5000))
+    page = display.run_html(run)
+    assert len(page.encode()) < 150_000
+    assert "5000 items, " in page
+
+
+def test_what_did_not_pass_comes_first() -> None:
+    page = display.rows_html(
+        [result(0, case="fine"), result(1, "unscored", case="open"), result(2, "fail", case="bad")]
+    )
+    assert page.index("bad") < page.index("open") < page.index("fine")
+
+
+def test_the_static_form_has_no_script() -> None:
+    run = handle(total=2)
+    run.feed([result(0), result(1, "fail")])
+    assert "<script" not in display.run_html(run)
+    assert "http" not in display.run_html(run)
