@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.interchange.frames import results_frame, summary_frame
@@ -68,7 +68,7 @@ def outcomes(rows: Sequence[SummaryRow]) -> alt.Chart:
         columns=["run", "outcome", "items", "order"],
     )
     colour = alt.Scale(domain=list(OUTCOME_COLOURS), range=list(OUTCOME_COLOURS.values()))
-    chart = (
+    chart: alt.Chart = (
         alt.Chart(frame)
         .mark_bar()
         .encode(
@@ -94,7 +94,7 @@ def latencies(results: Sequence[ItemResult]) -> alt.Chart:
     for (label, name), group in frame.groupby(["label", "model"], sort=False):
         for share, value in zip(shares, group["latency_ms"].quantile(shares), strict=True):
             curves.append({"run": f"{label} · {name}", "latency_ms": float(value), "share": share})
-    chart = (
+    chart: alt.Chart = (
         alt.Chart(pd.DataFrame(curves, columns=["run", "latency_ms", "share"]))
         .mark_line(interpolate="step-after")
         .encode(
@@ -132,7 +132,7 @@ _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 
 def _offline(chart: T) -> T:
     # Not by `alt.renderers`: that would change how all other charts of the notebook are shown.
-    object.__setattr__(chart, "__class__", _offline_kind(type(chart)))
+    object.__setattr__(chart, "__class__", _offline_kind(cast("Any", type(chart))))
     return chart
 
 
