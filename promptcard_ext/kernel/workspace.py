@@ -37,7 +37,11 @@ def connect(url: str | None = None, token: str = "", workspace: str = "personal"
         NotFound: There is no such workspace.
     """
     session = Session(Address(url.rstrip("/") + "/", token) if url else find_server())
-    return Workspace(WorkspaceApi(session, workspace))
+    try:
+        return Workspace(WorkspaceApi(session, workspace))
+    except BaseException:
+        session.close()
+        raise
 
 
 class Workspace:

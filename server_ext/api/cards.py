@@ -94,4 +94,6 @@ class CasesHandler(PromptCardsHandler):
     @authenticated
     async def put(self, workspace: str, card: str) -> None:
         """Replace all cases."""
-        self.reply({"count": await self.use(workspace, cases.replace_all, card, self.body(Cases).cases)})
+        # A hundred thousand cases take seconds to read and check: not on the loop that serves everybody.
+        given = await self.call(self.body, Cases)
+        self.reply({"count": await self.use(workspace, cases.replace_all, card, given.cases)})

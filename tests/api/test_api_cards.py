@@ -45,12 +45,12 @@ async def test_saving_a_card_makes_a_version_and_saving_it_again_does_not(api: A
     head = await api.get("cards/greet")
     versions = await api.get("cards/greet/versions")
 
-    assert [answer.status for answer in (first, again, changed, back)] == [201, 200, 201, 201]
-    assert [answer.json["version"] for answer in (first, again, changed, back)] == [1, 1, 2, 3]
-    assert first.json["version_id"] == again.json["version_id"]
-    assert head.json["latest_version"] == 3
+    assert [answer.status for answer in (first, again, changed, back)] == [201, 200, 201, 200]
+    assert [answer.json["version"] for answer in (first, again, changed, back)] == [1, 1, 2, 1]
+    assert first.json["version_id"] == again.json["version_id"] == back.json["version_id"]
+    assert head.json["latest_version"] == 2
     templates = [entry["card"]["template"] for entry in versions.json["versions"]]
-    assert templates == ["Say hello to {{ who }}.", "Greet {{ who }}.", "Say hello to {{ who }}."]
+    assert templates == ["Say hello to {{ who }}.", "Greet {{ who }}."]
 
 
 async def test_a_card_is_found_by_name_and_by_id(api: Api) -> None:

@@ -1,0 +1,60 @@
+"""``jupyter promptcards serve`` as a process of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from promptcard_ext.client.api import WorkspaceApi
+from promptcard_ext.client.discovery import Address
+from promptcard_ext.client.session import Session
+from promptcard_ext.kernel.workspace import Workspace
+from server_ext.embedded import Services
+from server_ext.settings import Settings
+from tests.support import Program, Tenant, free_port, wait_for
+
+TOKEN = "t0ken"
+
+
+class Serve(Program):
+    """A server without a worker of its own."""
+
+    def __init__(self, home: Path, port: int, *arguments: str) -> None:
+        super().__init__(home, "serve", "--port", str(port), *arguments, JUPYTER_TOKEN=TOKEN, PROMPTCARDS_LEASE_S="3")
+        self.record = home.parent / "runtime" / f"jpserver-{self.pid}.json"
+
+    def wait_ready(self) -> Address:
+        """Return its address once it listens."""
+        wait_for(lambda: self.record.exists() or self.process.poll() is not None, 90)
+        assert self.process.poll() is None, self.output
+        return Address(str(json.loads(self.record.read_text())["url"]), TOKEN)
+
+
+@pytest.fixture
+def start_server(settings: Settings, services: Services) -> Iterator[Callable[..., Serve]]:
+    """A function that starts a server of the session's home."""
+    with ExitStack() as started:
+
+        def start(port: int, *arguments: str) -> Serve:
+            return started.enter_context(Serve(settings.home, port, *arguments))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def address(settings: Settings, services: Services) -> Iterator[Address]:
+    """A server that lives as long as the tests of a file."""
+    with Serve(settings.home, free_port(), "--no-worker") as server:
+        yield server.wait_ready()
+
+
+@pytest.fixture
+def workspace(address: Address, tenant: Tenant) -> Iterator[Workspace]:
+    """A workspace as notebooks see it."""
+    session = Session(address)
+    yield Workspace(WorkspaceApi(session, tenant.slug))
+    session.close()
