@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from types import TracebackType
 
 from promptcard_ext.core.errors import Unavailable
 from server_ext.db.engine import Database
+from server_ext.jobs import drain
 from server_ext.services import tasks
 
 log = logging.getLogger("promptcards.worker")
@@ -54,7 +56,12 @@ class Heartbeat:
     def _beat(self) -> None:
         renewed = time.monotonic()
         interval = min(INTERVAL_S, self._lease_s / 3)
+        parent = os.getppid()
         while not self._ended.wait(interval):
+            if os.getppid() != parent:
+                # The worker that forked us was killed. Nobody looks after us any more: hand the task to one who is.
+                parent = os.getppid()
+                os.kill(os.getpid(), drain.SIGNAL)
             try:
                 status = tasks.renew(self._database, self._lease, self._lease_s)
             except Unavailable:

@@ -24,7 +24,6 @@ def do(workspace_id: str, task_id: str) -> None:
     if lease is None:
         return
     heartbeat = Heartbeat(context.database, lease, context.lease_s)
-    drain.on_request(heartbeat.drain)
     with heartbeat:
         _carry_out(context, lease, heartbeat)
 
@@ -33,9 +32,14 @@ def _carry_out(context: Context, lease: tasks.Lease, heartbeat: Heartbeat) -> No
     error: PromptCardError | None = None
     try:
         if lease.kind == "run_shard":
+            drain.on_request(heartbeat.drain)
             shard.run(context, lease, heartbeat)
         else:
+            drain.on_request(_interrupt)
             reports.render(context, lease)
+            drain.on_request(lambda: None)  # it is made: too late to give it back
+    except _Interrupted:
+        heartbeat.drain()
     except PromptCardError as problem:
         error = problem
     except Exception as problem:
@@ -44,10 +48,18 @@ def _carry_out(context: Context, lease: tasks.Lease, heartbeat: Heartbeat) -> No
     _end(context, lease, heartbeat, error)
 
 
+class _Interrupted(BaseException):
+    """Raised in the middle of a report: a notebook that runs listens to nobody."""
+
+
+def _interrupt() -> None:
+    raise _Interrupted
+
+
 def _end(context: Context, lease: tasks.Lease, heartbeat: Heartbeat, error: PromptCardError | None) -> None:
     if heartbeat.reason == "lost":
         return  # somebody else has the task by now, and its end is theirs
-    if heartbeat.reason == "drain" and not (lease.kind == "report" and error is None):
+    if heartbeat.reason == "drain":
         tasks.release(context.database, lease)
     elif heartbeat.reason == "cancelled":
         tasks.finish(context.database, lease, "cancelled")

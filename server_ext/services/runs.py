@@ -113,6 +113,9 @@ def create(scope: Scope, spec: RunSpec, idempotency_key: str | None = None) -> d
 
 
 def _by_idempotency_key(scope: Scope, key: str, spec_hash: str) -> dict[str, Any] | None:
+    # Twins that come at once take turns, so that the second finds what the first made.
+    lock = sa.func.hashtextextended(f"pc.run:{scope.workspace_id}:{key}", 0)
+    scope.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
     query = sa.select(runs.c.id).where(runs.c.workspace_id == scope.workspace_id, runs.c.idempotency_key == key)
     found = scope.connection.execute(query).scalar_one_or_none()
     if found is None:

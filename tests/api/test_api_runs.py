@@ -71,6 +71,14 @@ async def test_the_same_idempotency_key_gives_the_same_run(api: Api, tenant: Ten
     assert len((await api.get("runs")).json["runs"]) == 2
 
 
+async def test_an_idempotency_key_stands_for_one_request_only(api: Api, tenant: Tenant) -> None:
+    tenant.fill()
+    headers = {"Idempotency-Key": "once"}
+    await api.post("runs", RUN, headers=headers)
+    answer = await api.post("runs", {**RUN, "repeats": 2}, headers=headers)
+    assert (answer.status, answer.json["code"]) == (422, "idempotency_reused")
+
+
 async def test_an_idempotency_key_that_is_too_long_is_refused(api: Api, tenant: Tenant) -> None:
     tenant.fill()
     answer = await api.post("runs", RUN, headers={"Idempotency-Key": "x" * 256})

@@ -16,7 +16,7 @@ from server_ext.db.tables import attempts, generations, rollup_hours, tasks
 from server_ext.embedded import Services
 from server_ext.jobs.queue import Doorbell
 from server_ext.jobs.relay import Relay
-from server_ext.services import items, runs
+from server_ext.services import items, reports, runs
 from tests.conftest import StartWorker
 from tests.support import ECHO, SLOW, Program, Tenant, wait_for
 
@@ -116,11 +116,13 @@ def test_every_item_is_recorded_once_when_a_worker_is_killed(
         states = (
             scope.connection.execute(sa.select(attempts.c.state).where(attempts.c.state != "recorded")).scalars().all()
         )
-    if whole_family:
+    if not whole_family:
+        # The job noticed that it was alone, and said itself what it had not done.
+        assert set(states) == {"released"}
+    else:
         # What was announced and not recorded when it died may have been paid for, and the ledger says so.
         assert set(states) == {"unknown"}
-    psutil.wait_procs(orphans, timeout=20)
-    assert not any(orphan.is_running() for orphan in orphans)
+    assert psutil.wait_procs(orphans, timeout=20)[1] == []
 
 
 def test_a_worker_that_is_asked_to_end_hands_back_what_it_has_not_done(
@@ -207,3 +209,28 @@ def test_a_worker_ends_with_the_process_it_was_started_for(start_worker: StartWo
         worker: Program = start_worker("--parent", str(parent.pid))  # not its parent: gone from the start
         assert worker.process.wait(30) == 0
         parent.communicate(b"\n")
+
+
+def test_a_worker_that_is_asked_to_end_gives_back_the_report_it_makes(
+    tenant: Tenant, start_worker: StartWorker
+) -> None:
+    run_id = tenant.start()
+    first = start_worker(lease_s=60)
+    completed(tenant, run_id)
+    with tenant.scope() as scope:
+        report_id = str(reports.create(scope, run_id)["id"])
+
+    def status() -> str:
+        with tenant.scope() as scope:
+            return str(reports.get(scope, report_id)["status"])
+
+    wait_for(lambda: status() == "running")
+    family = wait_for(lambda: found if len(found := first.family()) >= 3 else None)  # worker, job, notebook
+    assert first.stop() < 5
+    assert psutil.wait_procs(family, timeout=20)[1] == []
+    with tenant.scope() as scope:
+        query = sa.select(tasks.c.state).where(tasks.c.report_id == UUID(report_id))
+        assert scope.connection.execute(query).scalar_one() == "queued"
+
+    start_worker(lease_s=60)
+    wait_for(lambda: status() == "done", 90)

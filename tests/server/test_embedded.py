@@ -69,8 +69,10 @@ def home() -> Iterator[Path]:
     base = Path(tempfile.mkdtemp(prefix="pctest-"))
     base.chmod(0o755)
     yield base / "home"
+    # Those of this test only: other tests of the session have services of their own.
     for services in list(_open.values()):
-        services.close()
+        if services.home is not None and services.home.is_relative_to(base.resolve()):
+            services.close()
     wait_until(lambda: not state(base / "home").attached, 30)
     embedded.remove_home(Settings(home=base / "home"))
     shutil.rmtree(base)

@@ -58,8 +58,10 @@ def base() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="pctest-"))
     directory.chmod(0o755)
     yield directory
+    # Those of this test only: other tests of the session have services of their own.
     for services in list(_open.values()):
-        services.close()
+        if services.home is not None and services.home.is_relative_to(directory.resolve()):
+            services.close()
     for home in list(directory.glob("**/home.json")):
         embedded.remove_home(Settings(home=home.parent))
     shutil.rmtree(directory)
