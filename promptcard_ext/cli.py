@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -28,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not hasattr(arguments, "command"):
         parser.print_help()
         sys.exit(2)
+    # As with Ctrl-C, what was started is stopped. Servers and workers bring handlers of their own once they run.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         sys.exit(arguments.command(arguments) or 0)
     except PromptCardError as error:
