@@ -16,7 +16,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from promptcard_ext.core import wire
 from promptcard_ext.core.errors import PromptCardError
 from server_ext.api.base import PromptCardsHandler
-from server_ext.services import items
+from server_ext.services import items, runs
 from server_ext.services.runs import FINAL
 
 # Redis may be away; then this is how late an event can be.
@@ -33,8 +33,7 @@ class RunEventsHandler(WebSocketMixin, WebSocketHandler, PromptCardsHandler):
         """Check that the run is there and may be seen, then open the socket."""
         self.after = self.integer("after", 0, 0, 2**62)
         self.workspace, self.run = workspace, run
-        _, found = await self.use(workspace, items.events_after, run, self.after)
-        self.run_id = str(found["id"])
+        self.run_id = str((await self.use(workspace, runs.get, run))["id"])
         await super().get()
 
     def open(self, *arguments: str) -> None:
