@@ -120,11 +120,11 @@ _CONFIG: dict[str, Any] = {
     "background": "transparent",
     "view": {"stroke": "#8884"},
     "axis": {
-        "labelColor": "#888", "titleColor": "#888", "gridColor": "#8883", "domainColor": "#888", "tickColor": "#888",
+        "labelColor": "#7b7b7b", "titleColor": "#7b7b7b", "gridColor": "#8883", "domainColor": "#7b7b7b", "tickColor": "#7b7b7b",
         "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8,
     },
-    "header": {"labelColor": "#888", "titleColor": "#888", "labelFontSize": 12},
-    "legend": {"labelColor": "#888", "titleColor": "#888", "labelFontSize": 12},
+    "header": {"labelColor": "#7b7b7b", "titleColor": "#7b7b7b", "labelFontSize": 12},
+    "legend": {"labelColor": "#7b7b7b", "titleColor": "#7b7b7b", "labelFontSize": 12},
 }  # fmt: skip
 T = TypeVar("T")
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"

@@ -31,9 +31,21 @@ class FrontEnd:
     def __init__(self, client: BlockingKernelClient) -> None:
         self.client = client
         self.seen: list[dict[str, Any]] = []
+        self.request = ""
 
-    def execute(self, code: str) -> str:
-        return str(self.client.execute(code, store_history=False))
+    def execute(self, code: str) -> None:
+        # An error is not to take the next cell with it: it may be on its way before the kernel is done with the first.
+        self.request = self.client.execute(code, store_history=False, stop_on_error=False)
+
+    def of_cell(self, kind: str) -> dict[str, Any]:
+        """Return the content of the first message of a kind that the last cell has caused."""
+
+        def caused(message: dict[str, Any]) -> dict[str, Any] | None:
+            mine = message["parent_header"].get("msg_id") == self.request
+            return message["content"] if mine and message["msg_type"] == kind else None
+
+        found: dict[str, Any] = self.until(caused)
+        return found
 
     def until(self, found: Callable[[dict[str, Any]], Any], seconds: float = 30) -> Any:
         """Return what ``found`` makes of the first message, old or new, of which it makes something."""
@@ -55,7 +67,7 @@ class FrontEnd:
         """Return the id and the state of the first model that has ``key``."""
 
         def opened(message: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
-            if message["msg_type"] != "comm_open":
+            if message["msg_type"] != "comm_open" or message["parent_header"].get("msg_id") != self.request:
                 return None
             state = message["content"]["data"]["state"]
             return (message["content"]["comm_id"], state) if key in state else None
@@ -86,7 +98,14 @@ class FrontEnd:
         return found
 
     def printed(self) -> str:
-        return str(self.until(lambda m: m["content"]["text"] if m["msg_type"] == "stream" else None))
+        """Return the first line that the last cell has printed; it may come in pieces."""
+
+        def line(_: dict[str, Any]) -> str | None:
+            mine = (m for m in self.seen if m["parent_header"].get("msg_id") == self.request)
+            text = "".join(m["content"]["text"] for m in mine if m["msg_type"] == "stream")
+            return text.partition("\n")[0] if "\n" in text else None
+
+        return str(self.until(line))
 
 
 @pytest.fixture(scope="module")
@@ -135,13 +154,11 @@ def test_front_ends_without_subshells_are_answered_between_cells(front_end: Fron
 
 
 def test_interrupting_the_kernel_cancels_the_run_that_is_waited_for(front_end: FrontEnd) -> None:
-    front_end.execute(START % 5000 + "run.wait()")
-    front_end.model("channel")
-    front_end.until(lambda m: m["msg_type"] == "display_data")
-    time.sleep(0.3)  # the cell goes from showing the run to waiting for it, and nothing tells of that
+    front_end.execute(START % 5000 + "print('now', flush=True); run.wait()")
+    assert front_end.printed() == "now"
+    time.sleep(0.3)  # the cell goes from printing to waiting, and nothing tells of that
     front_end.client.control_channel.send(front_end.client.session.msg("interrupt_request"))
-    failed = front_end.until(lambda m: m["content"] if m["msg_type"] == "error" else None)
-    assert failed["ename"] == "KeyboardInterrupt"
+    assert front_end.of_cell("error")["ename"] == "KeyboardInterrupt"
     front_end.execute("run.wait(30); print(run.status)")
     assert front_end.printed().strip() == "cancelled"
 
@@ -149,8 +166,8 @@ def test_interrupting_the_kernel_cancels_the_run_that_is_waited_for(front_end: F
 def test_after_waiting_the_output_is_replaced_and_the_models_are_closed(front_end: FrontEnd) -> None:
     front_end.execute(START % 1 + "await run")
     stream, state = front_end.model("channel")
-    shown = front_end.until(lambda m: m["content"] if m["msg_type"] == "display_data" else None)
-    update = front_end.until(lambda m: m["content"] if m["msg_type"] == "update_display_data" else None)
+    shown = front_end.of_cell("display_data")
+    update = front_end.of_cell("update_display_data")
     assert set(update["data"]) == {"text/plain", "text/html"}
     assert update["transient"] == shown["transient"]
     for comm in (stream, state["channel"]):

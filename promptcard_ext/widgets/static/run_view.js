@@ -134,7 +134,8 @@ class View {
     this.state = model.get("state");
     this.heard = this.received = performance.now();
     const before = memory.get(channel) ?? { outcome: "", scroll: 0, follow: !this.state.frozen, selected: -1, open: false, focused: false, cache: new Lru(KEEP) };
-    this.at = { ...before };
+    this.at = { ...before, focused: false };
+    this.refocus = before.focused;
     memory.set(channel, this.at);
     this.nodes = [];
     this.same = { label: 0, model: 0 }; // beginnings that are left out in the table
@@ -143,7 +144,6 @@ class View {
     this.listen();
     this.ask({ kind: "ready" });
     this.update();
-    if (before.focused && document.activeElement === document.body) this.grid.focus({ preventScroll: true });
   }
 
   // -- its parts
@@ -221,7 +221,8 @@ class View {
     // Before the notebook sees the keys, which would move from cell to cell; only those meant for the table are taken.
     addEventListener("keydown", (event) => this.onKey(event), { capture: true, signal });
     this.grid.addEventListener("focusin", () => (this.at.focused = true));
-    this.grid.addEventListener("focusout", () => (this.at.focused = !this.root.isConnected));
+    // Later, because being taken off the page also looks like losing the focus.
+    this.grid.addEventListener("focusout", () => setTimeout(() => (this.at.focused = this.at.focused && (!this.root.isConnected || this.grid.contains(document.activeElement)))));
     this.sizes = new ResizeObserver(() => {
       this.root.classList.toggle("pcv-narrow", this.root.clientWidth < 760);
       this.draw();
@@ -447,6 +448,8 @@ class View {
     if (this.channel.comm_live === false) this.tell("The kernel is gone: rows that were not shown before cannot be loaded any more.");
     this.load(first, last);
     if (this.at.open && this.wanted === undefined) this.open();
+    if (this.refocus && document.activeElement === document.body) this.grid.focus({ preventScroll: true });
+    this.refocus = false;
   }
 
   addRow() {
