@@ -120,7 +120,8 @@ _CONFIG: dict[str, Any] = {
     "background": "transparent",
     "view": {"stroke": "#8884"},
     "axis": {
-        "labelColor": "#7b7b7b", "titleColor": "#7b7b7b", "gridColor": "#8883", "domainColor": "#7b7b7b", "tickColor": "#7b7b7b",
+        "labelColor": "#7b7b7b", "titleColor": "#7b7b7b", "gridColor": "#8883",
+        "domainColor": "#7b7b7b", "tickColor": "#7b7b7b",
         "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8,
     },
     "header": {"labelColor": "#7b7b7b", "titleColor": "#7b7b7b", "labelFontSize": 12},
