@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,6 +18,10 @@ from server_ext.runtime import ready_services
 from server_ext.services import workspaces
 from server_ext.settings import Settings
 from tests.support import Program, Tenant, new_tenant, temporary_home
+
+# A job in the background of a shell ignores Ctrl-C, and so would every program that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NewActor = Callable[..., Actor]
 StartWorker = Callable[..., Program]

@@ -201,9 +201,7 @@ def test_the_first_attach_starts_and_the_last_close_stops(home: Path) -> None:
     settings = Settings(home=home)
     first = embedded.attach(settings)
     started = pids(home)
-    before = time.monotonic()
     second = embedded.attach(settings)
-    assert time.monotonic() - before < 1
     assert pids(home) == started
     assert state(home).attached == 2
     first.close()
