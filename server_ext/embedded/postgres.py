@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import sys
 from pathlib import Path
 
@@ -15,7 +16,16 @@ from server_ext.embedded.binaries import postgres_bin, version_of
 from server_ext.embedded.files import failed, read_from, remove, rotate, size_of, write_private
 from server_ext.embedded.home import Home, socket_directory
 from server_ext.embedded.placement import place
-from server_ext.embedded.process import alive, command_of, exists, run, spawn, wait_until, working_in
+from server_ext.embedded.process import (
+    alive,
+    command_of,
+    ended_if_interrupted,
+    exists,
+    run,
+    spawn,
+    wait_until,
+    working_in,
+)
 
 START_TIMEOUT_S = 300.0  # recovery after a crash may have much to replay
 ORPHANS_TIMEOUT_S = 30.0
@@ -186,7 +196,8 @@ def _launch(home: Home, programs: Path, account: Account | None) -> str:
     for name, value in {**_SETTINGS, "unix_socket_directories": _listed(home)}.items():
         argv += ["-c", f"{name}={value}"]
     pid = spawn(argv, log=log, account=account, cwd=home.postgres)
-    wait_until(lambda: roles.is_ready(home) or not alive(pid), START_TIMEOUT_S)
+    with ended_if_interrupted(pid, signal.SIGINT):  # for PostgreSQL that is a fast, clean end
+        wait_until(lambda: roles.is_ready(home) or not alive(pid), START_TIMEOUT_S)
     return "" if roles.is_ready(home) else read_from(log, before) or "(nothing)"
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from promptcard_ext.core.errors import SetupError
 from server_ext.embedded.account import Account, popen_arguments
 
 POLL_S = 0.01
+INTERRUPTED_TIMEOUT_S = 10.0
 PROC = Path("/proc")
 # Nothing of the caller's environment: PG*, LD_PRELOAD or LANG must not change how a service behaves.
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
@@ -55,6 +58,21 @@ def spawn(argv: Sequence[object], *, log: Path, account: Account | None, cwd: Pa
     """Start a daemon in a session of its own (Ctrl-C in the terminal does not reach it); return its id."""
     done = run(["/bin/sh", "-c", _DAEMON, "sh", log, *argv], account=account, cwd=cwd, timeout=10)
     return int(done.stdout)
+
+
+@contextmanager
+def ended_if_interrupted(pid: int, number: signal.Signals) -> Iterator[None]:
+    """Send a daemon that was just started ``number`` when an exception (Ctrl-C, SIGTERM) comes before it is ready.
+
+    It has written no file yet by which `stop` would find it.
+    """
+    try:
+        yield
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        wait_until(lambda: not alive(pid), INTERRUPTED_TIMEOUT_S)
+        raise
 
 
 def command_of(pid: int) -> str:

@@ -12,7 +12,7 @@ from promptcard_ext.core.errors import SetupError
 from server_ext.embedded.binaries import valkey_server
 from server_ext.embedded.files import failed, make_private, read_from, rotate, size_of, write_private
 from server_ext.embedded.home import Home, socket_directory
-from server_ext.embedded.process import alive, command_of, spawn, wait_until, works_in
+from server_ext.embedded.process import alive, command_of, ended_if_interrupted, spawn, wait_until, works_in
 
 START_TIMEOUT_S = 120.0  # a long append-only file is read before the first answer
 STOP_TIMEOUT_S = 60.0
@@ -91,7 +91,8 @@ def _start(home: Home) -> None:
     before = size_of(log)
     argv = [valkey_server(), home.valkey / "valkey.conf"]
     pid = spawn(argv, log=log, account=None, cwd=home.valkey)
-    wait_until(lambda: is_ready(home) or not alive(pid), START_TIMEOUT_S)
+    with ended_if_interrupted(pid, signal.SIGTERM):
+        wait_until(lambda: is_ready(home) or not alive(pid), START_TIMEOUT_S)
     if not is_ready(home):
         raise failed("Starting Valkey", log, read_from(log, before), place=home.valkey)
     _check_writes(home, log)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -266,3 +267,15 @@ def test_a_demo_that_is_ended_takes_its_server_along(started_home: Path) -> None
         demo.process.wait(30)
         assert psutil.wait_procs(family, timeout=60)[1] == []
     wait_for(lambda: processes_of(started_home) == [], 60)
+
+
+@pytest.mark.parametrize("moment", ["valkey-server", "initdb", "bin/postgres -D"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_ended_while_it_starts_leaves_nothing_running(
+    started_home: Path, moment: str, number: signal.Signals
+) -> None:
+    with Program(started_home, "serve", "--port", "0") as server:
+        wait_for(lambda: any(moment in command for command in processes_of(started_home)))
+        server.stop(number)
+        wait_for(lambda: processes_of(started_home) == [], 30)
+        assert "Traceback" not in server.output
