@@ -108,7 +108,7 @@ def _run_one(
             f"with {counts['done']} of {counts['total']} results.",
             code="demo_incomplete",
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return run.results(), workspace.report(run, folder / f"{card.name}.html")
 
 
@@ -117,7 +117,9 @@ def _server(home: Path, console: Console) -> Iterator[Address]:
     """Start a server with its worker; on leaving, both and the services are stopped."""
     log = home / "logs" / "demo-server.log"
     try:
-        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # As root the account of the database must be able to cross the home; nobody else sees what is in it.
+        home.mkdir(parents=True, exist_ok=True, mode=0o711)
+        log.parent.mkdir(exist_ok=True, mode=0o700)
         output = log.open("wb")
     except OSError as error:
         raise SetupError(
