@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -56,8 +57,16 @@ def run(
 
 def spawn(argv: Sequence[object], *, log: Path, account: Account | None, cwd: Path) -> int:
     """Start a daemon in a session of its own (Ctrl-C in the terminal does not reach it); return its id."""
-    done = run(["/bin/sh", "-c", _DAEMON, "sh", log, *argv], account=account, cwd=cwd, timeout=10)
-    return int(done.stdout)
+    command = ["/bin/sh", "-c", _DAEMON, "sh", log, *argv]
+    # In a thread, where no signal interrupts: a daemon whose id we never learned could not be ended.
+    with ThreadPoolExecutor(1) as pool:
+        started = pool.submit(run, command, account=account, cwd=cwd, timeout=10)
+        try:
+            return int(started.result().stdout)
+        except (KeyboardInterrupt, SystemExit):
+            with suppress(ProcessLookupError):
+                os.kill(int(started.result().stdout), signal.SIGTERM)
+            raise
 
 
 @contextmanager
