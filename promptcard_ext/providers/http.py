@@ -202,6 +202,11 @@ async def read_capped(response: aiohttp.ClientResponse, name: str) -> bytes:
     return b"".join(parts)
 
 
+def token_count(value: Any) -> int | None:
+    """Return a count that a provider reported; nonsense (negative, fractional, text) is unknown, not counted."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds of a ``Retry-After`` header (a number or a date), or None when there is none to follow."""
     value = headers.get("Retry-After", "").strip()

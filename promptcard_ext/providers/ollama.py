@@ -11,7 +11,7 @@ import aiohttp
 from promptcard_ext.core.errors import ProviderError
 from promptcard_ext.core.ports import Reply, Request
 from promptcard_ext.core.results import Tokens
-from promptcard_ext.providers.http import MAX_BODY_BYTES, Http, decode, without_credentials
+from promptcard_ext.providers.http import MAX_BODY_BYTES, Http, decode, token_count, without_credentials
 
 OLLAMA_URL = "http://127.0.0.1:11434"
 
@@ -47,7 +47,9 @@ class Ollama:
         return Reply(
             output=output,
             latency_ms=(time.perf_counter() - started) * 1000,
-            tokens=Tokens(input=_count(final.get("prompt_eval_count")), output=_count(final.get("eval_count"))),
+            tokens=Tokens(
+                input=token_count(final.get("prompt_eval_count")), output=token_count(final.get("eval_count"))
+            ),
             finish_reason=final.get("done_reason") if isinstance(final.get("done_reason"), str) else None,
             ttft_ms=(first - started) * 1000 if first else None,
             model_reported=final.get("model") if isinstance(final.get("model"), str) else None,
@@ -140,7 +142,3 @@ def _content(value: dict[str, Any]) -> str | None:
     message = value.get("message")
     content = message.get("content") if isinstance(message, dict) else None
     return content if isinstance(content, str) else None
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None

@@ -13,7 +13,7 @@ from promptcard_ext.core.card import Message, ModelSettings
 from promptcard_ext.core.errors import ProviderError
 from promptcard_ext.core.ports import Reply, Request
 from promptcard_ext.core.results import Tokens
-from promptcard_ext.providers.http import MAX_BODY_BYTES, Http, decode, without_credentials
+from promptcard_ext.providers.http import MAX_BODY_BYTES, Http, decode, token_count, without_credentials
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -186,20 +186,15 @@ def _tokens(usage: Any) -> Tokens:
     if not isinstance(usage, dict):
         return Tokens()
     prompt, completion = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
-    given = _count(usage.get("prompt_tokens"))
-    cached = _count(prompt.get("cached_tokens")) if isinstance(prompt, dict) else None
+    given = token_count(usage.get("prompt_tokens"))
+    cached = token_count(prompt.get("cached_tokens")) if isinstance(prompt, dict) else None
     return Tokens(
         input=given,
-        output=_count(usage.get("completion_tokens")),
+        output=token_count(usage.get("completion_tokens")),
         # More from the cache than there was would make the price negative.
         cached=cached if cached is not None and given is not None and cached <= given else None,
-        reasoning=_count(completion.get("reasoning_tokens")) if isinstance(completion, dict) else None,
+        reasoning=token_count(completion.get("reasoning_tokens")) if isinstance(completion, dict) else None,
     )
-
-
-def _count(value: Any) -> int | None:
-    # A negative or fractional count is nonsense: better unknown than counted.
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
 
 
 def _text(value: Any) -> str | None:

@@ -188,7 +188,7 @@ class TestRepeatedCalls:
         started = time.monotonic()
         result = only(run(plan(), provider))
         assert (result.reason, len(provider.requests)) == ("provider_429", 1)
-        assert time.monotonic() - started < 60
+        assert time.monotonic() - started < 5
 
     @pytest.mark.parametrize("code", ["broken_reply", "timeout"])
     def test_a_call_that_may_have_been_paid_is_repeated_once(self, code: str) -> None:
@@ -302,10 +302,10 @@ class TestOverRealSockets:
         thread = threading.Thread(target=asyncio.run, args=(main(),))
         thread.start()
         wait_until(lambda: stub.in_flight == 5)
+        asked = time.monotonic()
         control.cancel()
-        # The calls would take far longer than this.
-        thread.join(30)
-        assert not thread.is_alive()
+        thread.join(5)
+        assert time.monotonic() - asked < 1
         assert finished[0].cancelled
         wait_until(lambda: stub.aborted == 5)
         assert len(stub.calls) == 5

@@ -130,7 +130,7 @@ def test_a_hostile_answer_gets_a_definite_verdict_quickly(example: Assertion, te
     one = verdict(example, answer(text, cost="0.001"))
     assert one.outcome in (PASS, FAIL)
     assert len(one.message) < 1000
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ class TestCatastrophicPatterns:
     def test_they_take_linear_time(self, pattern: str) -> None:
         started = time.monotonic()
         outcome("regex", pattern, "a" * 100_000 + "!")
-        assert time.monotonic() - started < 60
+        assert time.monotonic() - started < 2
 
     @pytest.mark.parametrize(
         "schema",
@@ -204,7 +204,7 @@ class TestCatastrophicPatterns:
         started = time.monotonic()
         for text in ('"' + "a" * 50_000 + '!"', '{"' + "a" * 50_000 + '!": 1}'):
             assert outcome("is-json", schema, text) in (PASS, FAIL)
-        assert time.monotonic() - started < 60
+        assert time.monotonic() - started < 3
 
 
 class TestSchemas:
@@ -272,9 +272,10 @@ class TestSchemas:
         assert circle.outcome is ERROR
 
     def test_many_different_items_are_compared_in_linear_time(self) -> None:
-        # Each with each would be more than a thousand million comparisons, and end in the time limit of the test.
+        started = time.process_time()  # a busy machine must not decide it
         text = "[" + ",".join(f'{{"a":{i}}}' for i in range(50_000)) + "]"
         assert outcome("is-json", {"uniqueItems": True}, text) is PASS
+        assert time.process_time() - started < 3
 
     def test_a_deep_answer_fails_with_its_reason(self) -> None:
         assert verdict(Assertion("is-json", {"type": "array"}), answer("[" * 80 + "]" * 80)).reason == "answer_too_deep"
