@@ -11,7 +11,7 @@ from msgspec.structs import force_setattr
 from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.errors import CardError
 from promptcard_ext.core.fields import coerce_fields
-from promptcard_ext.core.identity import digest
+from promptcard_ext.core.identity import canonical_json, digest
 
 
 class Case(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -21,6 +21,8 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
         variables: Values for the card's variables: text, numbers, booleans, lists, mappings.
         assertions: What must hold; a case without any is recorded as unscored.
         name: What to call it; defaults to the first 8 digits of its identity.
+        threshold: Least weighted mean of the assertions' scores (0 to 1) that passes; None wants all of them to hold.
+        metadata: Anything worth filtering and grouping by; not part of the identity.
 
     Raises:
         CardError: A value is not JSON (``case_invalid``).
@@ -35,13 +37,16 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     name: Annotated[str, Meta(max_length=255)] = ""
     expected_output: str | None = None
     priority: Annotated[str, Meta(max_length=20)] = "medium"
+    threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
+    metadata: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         try:
             uid = self.uid
+            canonical_json(self.metadata)
         except (TypeError, ValueError, RecursionError) as error:
             raise CardError(
-                f"The variables of case '{self.name or '(no name)'}' are not JSON: {error}.",
+                f"The variables or metadata of case '{self.name or '(no name)'}' are not JSON: {error}.",
                 code="case_invalid",
                 hint="Use text, numbers, true/false, null, lists and mappings.",
             ) from None

@@ -18,11 +18,15 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from promptcard_ext.core.assertions.base import judge
+from promptcard_ext.core.answer import Answer
+from promptcard_ext.core.assertions.judging import judge
+from promptcard_ext.core.assertions.sets import explain
+from promptcard_ext.core.composition import combine
 from promptcard_ext.core.errors import ProviderError, RunError
 from promptcard_ext.core.events import ItemFinished, RunEvent, RunFinished, RunStarted
 from promptcard_ext.core.identity import digest
-from promptcard_ext.core.matrix import Item, Prepared
+from promptcard_ext.core.item import Item
+from promptcard_ext.core.matrix import Prepared
 from promptcard_ext.core.ports import Attempts, Provider, Reply, Request
 from promptcard_ext.core.pricing import PriceBook
 from promptcard_ext.core.results import Counts, Generation, ItemResult, Outcome, Verdict
@@ -242,8 +246,11 @@ class _Caller:
         except Exception as error:  # noqa: BLE001  A provider may come from anybody; its bug is the end of one item.
             message = f"The provider of {self.prepared.plan.models[item.model]} broke: {type(error).__name__}: {error}"
             return self._result(item, Outcome.ERROR, reason="provider_crashed", message=f"{message:.500}")
-        outcome, verdicts = judge(self.prepared.checks[item.case], generation)
-        reason, message = _explain(outcome, verdicts)
+        messages = self.prepared.messages(item)
+        case = self.prepared.case(item.case)
+        verdicts = judge(case.checks, Answer(generation.output, generation, case.case.variables, messages))
+        outcome, _ = combine(verdicts, case.case.threshold)
+        reason, message = explain(outcome, verdicts)
         return self._result(item, outcome, reason, message, verdicts, generation)
 
     def _result(
@@ -264,7 +271,7 @@ class _Caller:
             label=self.labels[item.card],
             model=plan.models[item.model],
             case=case.name,
-            case_uid=self.prepared.case_uids[item.case],
+            case_uid=self.prepared.case(item.case).uid,
             repeat=item.repeat,
             outcome=outcome,
             reason=reason,
@@ -323,7 +330,7 @@ class _Caller:
         settings = plan.cards[item.card].settings
         if settings.seed is not None and item.repeat:
             settings = replace(settings, seed=settings.seed + item.repeat)
-        messages = self.prepared.prompts[item.card][item.case]
+        messages = self.prepared.messages(item)
         return Request(self.names[item.model], messages, settings, self.prepared.nonce(item))
 
     def _generation(self, provider: Provider, request: Request, reply: Reply, calls: int) -> Generation:
@@ -358,15 +365,6 @@ def _exhausted(error: ProviderError, calls: int) -> ProviderError:
         error.message = f"{error.message} (after {calls} calls)"
         error.args = (error.message,)
     return error
-
-
-def _explain(outcome: Outcome, verdicts: tuple[Verdict, ...]) -> tuple[str | None, str]:
-    if outcome is Outcome.PASS:
-        return None, ""
-    for verdict in verdicts:
-        if verdict.outcome is outcome:
-            return verdict.reason, verdict.message
-    return "no_assertions", "The case has no assertion."
 
 
 def request_hash(provider: Provider, request: Request) -> str:

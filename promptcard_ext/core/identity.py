@@ -32,3 +32,12 @@ def digest(value: Any) -> str:
     """Return the SHA-256 of the canonical JSON of ``value``, 64 hexadecimal digits."""
     # surrogatepass: a lone surrogate in a test case is odd, but it must have an identity too.
     return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def refuse_constant(name: str) -> None:
+    """Refuse NaN and the infinities, which Python's JSON reader takes and JSON does not know (``parse_constant``).
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(f"{name} is not JSON")

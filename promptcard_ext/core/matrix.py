@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from promptcard_ext.core.assertions.base import Compiled, compiled
+from promptcard_ext.core.assertions.base import Compiled, compiled, has_template
 from promptcard_ext.core.card import Card, Message
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.errors import CardError
+from promptcard_ext.core.item import Item
 
 MAX_ITEMS = 10_000_000
-
-
-class Item(NamedTuple):
-    """One cell of the plan; indexes into the plan's cards, models and cases."""
-
-    ordinal: int
-    card: int
-    model: int
-    case: int
-    repeat: int
 
 
 class Plan:
@@ -33,7 +24,8 @@ class Plan:
     Args:
         cards: Card versions, at least one.
         models: Model references such as ``ollama:llama3.2``, at least one.
-        cases: Cases, at least one; with ``first_case`` it may be a slice of a larger plan.
+        cases: Cases, at least one; with ``first_case`` it may be a slice of a larger plan. A sequence that reads them
+            from a file is not copied, so a plan of any size fits into memory.
         repeats: How often each cell is asked, 1 or more.
         first_case: Place of ``cases[0]`` in the whole plan.
 
@@ -49,10 +41,11 @@ class Plan:
         repeats: int = 1,
         first_case: int = 0,
     ) -> None:
-        self.cards, self.models, self.cases = tuple(cards), tuple(models), tuple(cases)
+        self.cards, self.models = tuple(cards), tuple(models)
+        self.cases = tuple(cases) if isinstance(cases, list) else cases
         self.repeats, self.first_case = repeats, first_case
         for what, values in (("card", self.cards), ("model", self.models), ("case", self.cases)):
-            if not values:
+            if not len(values):
                 raise CardError(f"The run has no {what}.", code="plan_invalid", hint=f"Give at least one {what}.")
         if first_case < 0:
             raise CardError(f"The first case of the run is {first_case}; 0 is the least.", code="plan_invalid")
@@ -68,9 +61,14 @@ class Plan:
             raise CardError(f"The run has {self.total:,} items; the limit is {MAX_ITEMS:,}.", code="plan_invalid")
 
     @property
+    def per_group(self) -> int:
+        """Number of items that answer the same case in the same repeat: one per model and card version."""
+        return len(self.models) * len(self.cards)
+
+    @property
     def per_case(self) -> int:
         """Number of items of one case."""
-        return self.repeats * len(self.models) * len(self.cards)
+        return self.repeats * self.per_group
 
     @property
     def total(self) -> int:
@@ -98,24 +96,97 @@ class Plan:
         return (self.item(ordinal) for ordinal in range(start, start + self.total))
 
     def prepare(self) -> Prepared:
-        """Render every prompt and compile every assertion, so that mistakes show before the first call.
+        """Render every prompt and compile every assertion once, so that mistakes show before the first call.
 
         Raises:
             CardError, TemplateError: A case does not fit a card, or a template does not render.
         """
-        prompts = [[card.render(case.variables, f"case '{case.name}'") for case in self.cases] for card in self.cards]
-        checks = [tuple(compiled(assertion) for assertion in case.assertions) for case in self.cases]
-        return Prepared(self, prompts, checks, [case.uid for case in self.cases])
+        prepared = Prepared(self)
+        prepared.check()
+        return prepared
 
 
-class Prepared(NamedTuple):
-    """A plan with its prompts (``[card][case]``), compiled assertions and case identities (``[case]``)."""
+class CaseInPlan:
+    """A case with its prompts and compiled assertions, made when they are first needed."""
 
-    plan: Plan
-    prompts: list[list[tuple[Message, ...]]]
-    checks: list[tuple[Compiled, ...]]
-    case_uids: list[str]
+    __slots__ = ("_prompts", "case", "checks", "contests", "graded", "uid")
+
+    def __init__(self, case: Case, cards: Sequence[Card], known: dict[int, Compiled]) -> None:
+        self.case, self.uid = case, case.uid
+        self._prompts: list[tuple[Message, ...] | None] = [None] * len(cards)
+        every = [_compiled(assertion, case, known) for assertion in case.assertions]
+        self.checks = tuple(every)
+        self.contests = tuple(place for place, one in enumerate(every) if one.contest is not None)
+        self.graded = any(one.grade is not None for one in every)
+
+    def prompt(self, cards: Sequence[Card], card: int) -> tuple[Message, ...]:
+        """Return the messages of one card version."""
+        messages = self._prompts[card]
+        if messages is None:
+            messages = cards[card].render(self.case.variables, f"case '{self.case.name}'")
+            self._prompts[card] = messages
+        return messages
+
+
+def _compiled(assertion: Any, case: Case, known: dict[int, Compiled]) -> Compiled:
+    # Cases of a file share their assertions: by object is quicker than by content.
+    found = known.get(id(assertion))
+    if found is not None and found.assertion is assertion:
+        return found
+    if has_template(assertion):
+        return compiled(assertion, case.variables)
+    if len(known) > 10_000:
+        known.clear()
+    found = known[id(assertion)] = compiled(assertion)._replace(assertion=assertion)
+    return found
+
+
+class Prepared:
+    """A plan with what each item needs: prompt, compiled assertions, case identity.
+
+    Only the cases that are being worked on are held; the others are made again when they are needed.
+    """
+
+    KEPT = 512
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._known: dict[int, Compiled] = {}
+        self._cases: dict[int, CaseInPlan] = {}
+        self.has_contests = self.has_grades = False
+
+    def check(self) -> None:
+        """Render every prompt and compile every assertion.
+
+        Raises:
+            CardError, TemplateError: A case does not fit a card, or a template does not render.
+        """
+        cards = self.plan.cards
+        for index in range(len(self.plan.cases)):
+            one = self.case(index)
+            for card in range(len(cards)):
+                one.prompt(cards, card)
+            self.has_contests = self.has_contests or bool(one.contests)
+            self.has_grades = self.has_grades or one.graded
+
+    def case(self, index: int) -> CaseInPlan:
+        """Return the case at ``index`` of this plan."""
+        found = self._cases.get(index)
+        if found is None:
+            if len(self._cases) >= self.KEPT:
+                del self._cases[next(iter(self._cases))]
+            found = self._cases[index] = CaseInPlan(self.plan.cases[index], self.plan.cards, self._known)
+        return found
+
+    def messages(self, item: Item) -> tuple[Message, ...]:
+        """Return the prompt of an item."""
+        return self.case(item.case).prompt(self.plan.cards, item.card)
+
+    def variables(self, item: Item) -> Mapping[str, Any]:
+        """Return the values of an item's variables, defaults included."""
+        case = self.case(item.case).case
+        return self.plan.cards[item.card].fill(case.variables, f"case '{case.name}'")
 
     def nonce(self, item: Item) -> str:
         """Return a value that is the same for the same case and repeat in every run."""
-        return hashlib.sha256(f"{self.case_uids[item.case]}:{item.repeat}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.case(item.case).uid}:{item.repeat}".encode()).hexdigest()[:16]

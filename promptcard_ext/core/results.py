@@ -61,6 +61,8 @@ class Generation(Struct, frozen=True, omit_defaults=True):
         ttft_ms: To the first token, when streamed.
         cost_usd: None when the price or the token counts are not known.
         attempts: Calls made, the failed ones included.
+        logprobs: Natural logarithms of the probabilities of the answer's tokens, when they were asked for.
+        raw: The reply as it was received, when it could be read only in part or not at all; it was paid for.
     """
 
     provider: str
@@ -77,6 +79,21 @@ class Generation(Struct, frozen=True, omit_defaults=True):
     price_id: str | None = None
     attempts: int = 1
     tool_calls: Any = None
+    logprobs: tuple[float, ...] | None = None
+    raw: str | None = None
+
+
+class Call(Struct, frozen=True, omit_defaults=True):
+    """A call that an item needed beside its answer: a judge, an embedding, a changed prompt.
+
+    Attributes:
+        purpose: ``judge``, ``embedding`` or ``variant``.
+        cached: Whether it was answered from a store, and so cost nothing this time.
+    """
+
+    purpose: str
+    generation: Generation
+    cached: bool = False
 
 
 class Verdict(Struct, frozen=True, omit_defaults=True):
@@ -87,6 +104,8 @@ class Verdict(Struct, frozen=True, omit_defaults=True):
         reason: Stable code, set whenever the outcome is not pass.
         message: For a person.
         score: 0 to 1, where the assertion has degrees.
+        weight: How much it weighs in the item's score; with 0 it is reported and decides nothing.
+        parts: What the assertions inside it said, when it is a set or a cascade.
     """
 
     uid: str
@@ -96,6 +115,17 @@ class Verdict(Struct, frozen=True, omit_defaults=True):
     message: str = ""
     score: float | None = None
     metric: str | None = None
+    weight: float = 1.0
+    parts: tuple[Verdict, ...] = ()
+
+    @property
+    def points(self) -> float | None:
+        """The score; without degrees 1 for a pass and 0 for a fail, and None when it is neither."""
+        if self.outcome is Outcome.PASS:
+            return 1.0 if self.score is None else self.score
+        if self.outcome is Outcome.FAIL:
+            return 0.0 if self.score is None else self.score
+        return None
 
 
 class ItemResult(Struct, frozen=True, omit_defaults=True):
@@ -105,6 +135,9 @@ class ItemResult(Struct, frozen=True, omit_defaults=True):
         ordinal: Place in the plan; a run has exactly one result for each.
         version: Number of the card version, 0 for one that is only in memory.
         reason: Stable code when the outcome is not pass.
+        score: Weighted mean of the verdicts' points, 0 to 1; None while one of them is undecided.
+        cached: Whether the answer came from a store, and so cost nothing this time.
+        calls: Further calls that the verdicts needed.
     """
 
     ordinal: int
@@ -120,13 +153,37 @@ class ItemResult(Struct, frozen=True, omit_defaults=True):
     message: str = ""
     verdicts: tuple[Verdict, ...] = ()
     generation: Generation | None = None
+    score: float | None = None
+    cached: bool = False
+    calls: tuple[Call, ...] = ()
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """What answer and further calls cost, or would have cost without a store; None when a price is not known."""
+        generations = [call.generation for call in self.calls]
+        if self.generation is not None:
+            generations.append(self.generation)
+        costs = [generation.cost_usd for generation in generations]
+        if not costs or None in costs:
+            return None
+        return sum(costs, Decimal(0))  # type: ignore[arg-type]
+
+    @property
+    def spent_usd(self) -> Decimal:
+        """What was spent this time on calls with a known price."""
+        made = [call.generation for call in self.calls if not call.cached]
+        if self.generation is not None and not self.cached:
+            made.append(self.generation)
+        return sum((generation.cost_usd for generation in made if generation.cost_usd is not None), Decimal(0))
 
 
 class Counts(Struct, omit_defaults=False):
     """Running totals of a run.
 
     Attributes:
-        priced: Items whose cost is known; ``cost_usd`` is the sum over those only.
+        priced: Items whose cost is known; ``cost_usd`` is the sum over those only, judges included.
+        spent_usd: What was really spent: answers from a store cost nothing.
+        cached: Items whose answer came from a store.
     """
 
     total: int = 0
@@ -137,15 +194,19 @@ class Counts(Struct, omit_defaults=False):
     unscored: int = 0
     priced: int = 0
     cost_usd: Decimal = Decimal(0)
+    spent_usd: Decimal = Decimal(0)
+    cached: int = 0
 
     def add(self, result: ItemResult) -> None:
         """Count one more result."""
         self.done += 1
         field = _COUNT_FIELD[result.outcome]
         setattr(self, field, getattr(self, field) + 1)
-        if result.generation is not None and result.generation.cost_usd is not None:
+        self.cached += result.cached
+        if (cost := result.cost_usd) is not None:
             self.priced += 1
-            self.cost_usd += result.generation.cost_usd
+            self.cost_usd += cost
+            self.spent_usd += cost if not (result.cached or result.calls) else result.spent_usd
 
     @property
     def judged(self) -> int:

@@ -9,7 +9,8 @@ from types import TracebackType
 from uuid import UUID
 
 from promptcard_ext.core.errors import Unavailable
-from promptcard_ext.core.matrix import Item, Prepared
+from promptcard_ext.core.item import Item
+from promptcard_ext.core.matrix import Prepared
 from promptcard_ext.core.results import ItemResult
 from server_ext.jobs import live
 from server_ext.jobs.context import Context
@@ -43,7 +44,7 @@ class Recorder:
             Unavailable: The database has been away for more than a minute.
         """
         plan = self._prepared.plan
-        messages = self._prepared.prompts[item.card][item.case]
+        messages = self._prepared.messages(item)
         position = item.case + plan.first_case
         settings = plan.cards[item.card].settings
         self._waiting.append(recording.Recorded(item, result, position, messages, settings))

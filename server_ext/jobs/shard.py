@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from promptcard_ext.core.engine import Control, EngineOptions, execute
 from promptcard_ext.core.errors import RunError
 from promptcard_ext.core.events import ItemFinished
-from promptcard_ext.core.matrix import Item
+from promptcard_ext.core.item import Item
 from promptcard_ext.providers import Providers
 from server_ext.jobs import live
 from server_ext.jobs.context import Context

@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy.dialects.postgresql import insert
 
 from promptcard_ext.core.card import Message, ModelSettings
-from promptcard_ext.core.matrix import Item
+from promptcard_ext.core.item import Item
 from promptcard_ext.core.results import ItemResult
 from server_ext.db import rollups
 from server_ext.db.tables import attempts, generations, runs, test_executions

@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
-from promptcard_ext.core.matrix import Item, Plan
+from promptcard_ext.core.item import Item
+from promptcard_ext.core.matrix import Plan
 from server_ext.auth.actor import Actor
 from server_ext.db.engine import Database
 from server_ext.db.tables import run_cases, runs

@@ -11,7 +11,8 @@ from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.engine import Control, EngineOptions, execute
 from promptcard_ext.core.events import ItemFinished, RunEvent, RunFinished
-from promptcard_ext.core.matrix import Item, Plan
+from promptcard_ext.core.item import Item
+from promptcard_ext.core.matrix import Plan
 from promptcard_ext.core.ports import Attempts, Reply, Request
 from promptcard_ext.core.pricing import PriceBook
 from promptcard_ext.core.results import Counts, ItemResult, Tokens

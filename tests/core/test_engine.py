@@ -19,7 +19,8 @@ from promptcard_ext.core.case import Case
 from promptcard_ext.core.engine import Control, EngineOptions, execute
 from promptcard_ext.core.errors import ProviderError, RunError
 from promptcard_ext.core.events import ItemFinished, RunFinished, RunStarted
-from promptcard_ext.core.matrix import Item, Plan, Prepared
+from promptcard_ext.core.item import Item
+from promptcard_ext.core.matrix import Plan
 from promptcard_ext.core.ports import Reply, Request
 from promptcard_ext.core.pricing import Price, PriceBook
 from promptcard_ext.core.results import Outcome, Tokens
@@ -478,11 +479,11 @@ class TestJudging:
             raise ZeroDivisionError("our bug")
 
         prepared = plan(1, Assertion("not-contains", "0")).prepare()
-        broken = [tuple(Compiled(one.assertion, one.uid, crash) for one in checks) for checks in prepared.checks]
+        case = prepared.case(0)
+        case.checks = tuple(Compiled(one.assertion, one.uid, crash) for one in case.checks)
 
         async def main() -> list[Any]:
-            changed = Prepared(prepared.plan, prepared.prompts, broken, prepared.case_uids)
-            return [event async for event in execute(changed, lambda _: Fake(), prices=PriceBook([]))]
+            return [event async for event in execute(prepared, lambda _: Fake(), prices=PriceBook([]))]
 
         result = run_async(main())[1].result
         assert (result.outcome, result.reason) == (Outcome.ERROR, "assertion_crashed")

@@ -1,31 +1,64 @@
-"""The assertion value, the registry of kinds and the way a result is judged."""
+"""The assertion value and the registry of kinds.
+
+A kind registers a compiler: it checks the specification once and returns the function that judges. There are three:
+
+* a *check* is a pure function of the answer: ``check(answer) -> Finding``;
+* a *grade* makes further calls (a judge, embeddings, the same model again): ``await grade(answer, asker)``;
+* a *contest* looks at the answers of all models and card versions to one case at once.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
+import msgspec
 from msgspec import Meta, Struct
 
+from promptcard_ext.core import template
+from promptcard_ext.core.answer import Answer
 from promptcard_ext.core.errors import CardError
 from promptcard_ext.core.fields import coerce_fields
 from promptcard_ext.core.identity import canonical_json, digest
-from promptcard_ext.core.results import Generation, Outcome, Verdict, all_of
+from promptcard_ext.core.ports import Asker
+from promptcard_ext.core.results import Outcome, Verdict
+
+MAX_NESTING = 4
 
 
 class Finding(NamedTuple):
-    """What a check found, before negation."""
+    """What a check found, before negation.
+
+    Attributes:
+        reason: Stable code, when it is not a pass.
+        score: 0 to 1, where the kind has degrees.
+        parts: Verdicts of the assertions inside, for sets and cascades.
+    """
 
     outcome: Outcome
     reason: str | None = None
     message: str = ""
+    score: float | None = None
+    parts: tuple[Verdict, ...] = ()
 
 
 PASSED = Finding(Outcome.PASS)
-Check = Callable[[Generation], Finding]
-Compiler = Callable[["Assertion"], Check]
-_COMPILERS: dict[str, Compiler] = {}
+NO_TEXT = Finding(Outcome.UNSCORED, "no_text", "The answer has no text.")
+
+
+class Contender(NamedTuple):
+    """One answer in a contest, with what the other assertions said of it; no answer when the call failed."""
+
+    answer: Answer | None
+    verdicts: tuple[Verdict, ...]
+    model: str
+    label: str
+
+
+Check = Callable[[Answer], Finding]
+Grade = Callable[[Answer, Asker], Awaitable[Finding]]
+Contest = Callable[[Sequence[Contender], Asker], Awaitable[Sequence[Finding]]]
 
 
 class Assertion(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -33,9 +66,16 @@ class Assertion(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
 
     Args:
         type: Kind, such as ``contains``; ``not-`` before it turns pass into fail and fail into pass, nothing else.
-        value: What the kind compares with.
-        threshold: Limit of the kinds that measure: milliseconds for ``latency``, USD for ``cost``.
+        value: What the kind compares with. Texts in it may use the case's variables: ``{{ expected }}``.
+        threshold: Limit of the kinds that measure: milliseconds for ``latency``, USD for ``cost``, else mostly 0 to 1.
         metric: Name under which results are grouped.
+        weight: How much it weighs in the item's score; 0 reports and decides nothing.
+        provider: Model reference of the judge or the embedding model, or several for a panel; default the run's.
+        transform: What to judge instead of the answer itself, as a template over ``output``, ``json`` and ``vars``:
+            ``{{ json.total }}``.
+        rubric_prompt: A prompt of your own for the kinds that ask a judge.
+        options: Further settings of the kind.
+        assertions: Those inside an ``assert-set`` or a ``cascade``.
 
     Raises:
         CardError: The kind does not exist (``assertion_unknown``) or its value does not fit (``assertion_invalid``).
@@ -45,6 +85,12 @@ class Assertion(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     value: Any = None
     threshold: float | None = None
     metric: Annotated[str, Meta(max_length=100)] | None = None
+    weight: Annotated[float, Meta(ge=0, le=1_000_000)] = 1.0
+    provider: str | tuple[str, ...] | None = None
+    transform: Annotated[str, Meta(max_length=5000)] | None = None
+    rubric_prompt: Annotated[str, Meta(max_length=template.MAX_TEMPLATE_CHARS)] | None = None
+    options: dict[str, Any] = {}
+    assertions: tuple[Assertion, ...] = ()
 
     def __post_init__(self) -> None:
         coerce_fields(self, f"assertion '{self.type!s:.60}'")
@@ -71,19 +117,61 @@ class Assertion(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
 
     @property
     def uid(self) -> str:
-        """Identity of what is asserted: SHA-256 of type, value and threshold."""
-        return digest([self.type, self.value, self.threshold])
+        """Identity of what is asserted: SHA-256 of everything but metric and weight."""
+        more = {
+            name: value
+            for name in ("provider", "transform", "rubric_prompt", "options")
+            if (value := getattr(self, name))
+        }
+        if self.assertions:
+            # Inside a set a weight does decide.
+            more["assertions"] = [[inner.uid, inner.weight] for inner in self.assertions]
+        return digest([self.type, self.value, self.threshold, *([more] if more else [])])
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """The model references in ``provider``."""
+        if self.provider is None:
+            return ()
+        return (self.provider,) if isinstance(self.provider, str) else self.provider
 
     def invalid(self, problem: str) -> CardError:
         """Return the error that says why this specification cannot be used."""
         return CardError(f"Assertion '{self.type}': {problem}.", code="assertion_invalid")
 
 
-def register(name: str) -> Callable[[Compiler], Compiler]:
-    """Register a compiler for an assertion kind (decorator)."""
+class Compiled(NamedTuple):
+    """An assertion ready to judge; exactly one of ``check``, ``grade`` and ``contest`` is set."""
+
+    assertion: Assertion
+    uid: str
+    check: Check | None = None
+    grade: Grade | None = None
+    contest: Contest | None = None
+
+
+class Graded(NamedTuple):
+    """What the compiler of a kind returns that makes further calls."""
+
+    grade: Grade
+
+
+class Contested(NamedTuple):
+    """What the compiler of a kind returns that compares the answers of a case with each other."""
+
+    contest: Contest
+
+
+Compiler = Callable[[Assertion], Check | Graded | Contested]
+_COMPILERS: dict[str, Compiler] = {}
+
+
+def register(*names: str) -> Callable[[Compiler], Compiler]:
+    """Register a compiler for an assertion kind under one or more names (decorator)."""
 
     def add(compiler: Compiler) -> Compiler:
-        _COMPILERS[name] = compiler
+        for name in names:
+            _COMPILERS[name] = compiler
         return compiler
 
     return add
@@ -94,57 +182,101 @@ def kinds() -> list[str]:
     return sorted(_COMPILERS)
 
 
-class Compiled(NamedTuple):
-    """An assertion ready to judge."""
-
-    assertion: Assertion
-    uid: str
-    check: Check
+def describe(kind: str) -> str:
+    """Return the documentation of a kind."""
+    return (_COMPILERS[kind].__doc__ or "").strip()
 
 
-_CACHE: dict[tuple[str, str | None], Compiled] = {}
+_CACHE: dict[str, Compiled] = {}
 _CACHE_SIZE = 4096
 
 
-def compiled(assertion: Assertion) -> Compiled:
+def compiled(assertion: Assertion, variables: Mapping[str, Any] | None = None) -> Compiled:
     """Return the assertion compiled; equal ones (thousands of cases share a schema) are compiled once.
+
+    Args:
+        variables: Of the case, for values with ``{{ variables }}``; without them such a value is only parsed.
 
     Raises:
         CardError: Its value does not fit its kind (``assertion_invalid``).
+        TemplateError: A text in it does not parse, or uses a variable that the case does not have.
     """
+    uid = assertion.uid
+    if assertion.assertions:
+        _check_nesting(assertion)
+    if variables is not None and has_template(assertion):
+        return _compile(filled(assertion, variables), uid)
     try:
-        key = (canonical_json([assertion.type, assertion.value, assertion.threshold]), assertion.metric)
+        key = canonical_json([uid, assertion.metric, assertion.weight, _weights(assertion)])
     except (TypeError, ValueError, RecursionError):
         raise assertion.invalid("its value is not JSON") from None
     found = _CACHE.get(key)
     if found is None:
         if len(_CACHE) >= _CACHE_SIZE:
             _CACHE.clear()
-        found = _CACHE[key] = Compiled(assertion, assertion.uid, _COMPILERS[assertion.kind](assertion))
+        # What a value with variables will be is not known yet; that it parses is.
+        found = Compiled(assertion, uid) if has_template(assertion) else _compile(assertion, uid)
+        _CACHE[key] = found
     return found
 
 
-def judge(assertions: Sequence[Compiled], generation: Generation) -> tuple[Outcome, tuple[Verdict, ...]]:
-    """Judge one generation by all its assertions.
+def _weights(assertion: Assertion) -> list[Any]:
+    return [[inner.metric, inner.weight, _weights(inner)] for inner in assertion.assertions]
 
-    Returns:
-        The outcome of the item (see `all_of`) and one verdict per assertion, in order.
+
+def _compile(assertion: Assertion, uid: str) -> Compiled:
+    made = _COMPILERS[assertion.kind](assertion)
+    if isinstance(made, Graded):
+        return Compiled(assertion, uid, grade=made.grade)
+    if isinstance(made, Contested):
+        return Compiled(assertion, uid, contest=made.contest)
+    return Compiled(assertion, uid, check=made)
+
+
+def _check_nesting(assertion: Assertion, level: int = 1) -> None:
+    if level > MAX_NESTING:
+        raise assertion.invalid(f"assertions are nested deeper than {MAX_NESTING} levels")
+    for inner in assertion.assertions:
+        _check_nesting(inner, level + 1)
+
+
+def has_template(assertion: Assertion) -> bool:
+    """Tell whether a text in the assertion uses variables."""
+    return (
+        _uses_template(assertion.value)
+        or _uses_template(assertion.options)
+        or any(has_template(inner) for inner in assertion.assertions)
+    )
+
+
+def _uses_template(value: Any) -> bool:
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    if isinstance(value, Mapping):
+        return any(_uses_template(part) for part in value.values())
+    return isinstance(value, list | tuple) and any(_uses_template(part) for part in value)
+
+
+def filled(assertion: Assertion, variables: Mapping[str, Any]) -> Assertion:
+    """Return the assertion with the case's variables in its texts.
+
+    Raises:
+        TemplateError: A text does not parse, or uses a variable that the case does not have.
     """
-    verdicts = tuple(_judge_one(one, generation) for one in assertions)
-    return all_of(verdict.outcome for verdict in verdicts), verdicts
+    name = f"assertion '{assertion.type}'"
+    return msgspec.structs.replace(
+        assertion,
+        value=_fill(assertion.value, variables, name),
+        options=_fill(assertion.options, variables, name),
+        assertions=tuple(filled(inner, variables) for inner in assertion.assertions),
+    )
 
 
-def _judge_one(one: Compiled, generation: Generation) -> Verdict:
-    assertion = one.assertion
-    try:
-        finding = one.check(generation)
-    except Exception as error:  # noqa: BLE001  A broken check is our error; it must not look like a failed answer.
-        finding = Finding(Outcome.ERROR, "assertion_crashed", f"{type(error).__name__}: {error!s:.300}")
-    outcome = finding.outcome
-    if assertion.negated:
-        outcome = outcome.negated()
-    if outcome is finding.outcome:
-        return Verdict(one.uid, assertion.type, outcome, finding.reason, finding.message, None, assertion.metric)
-    reason = None if outcome is Outcome.PASS else f"{assertion.kind}_held"
-    message = "" if outcome is Outcome.PASS else f"'{assertion.kind}' holds, and it should not."
-    return Verdict(one.uid, assertion.type, outcome, reason, message, None, assertion.metric)
+def _fill(value: Any, variables: Mapping[str, Any], name: str) -> Any:
+    if isinstance(value, str):
+        return template.parse(value, name).render(variables) if _uses_template(value) else value
+    if isinstance(value, Mapping):
+        return {key: _fill(part, variables, name) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_fill(part, variables, name) for part in value]
+    return value

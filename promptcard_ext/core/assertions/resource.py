@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from promptcard_ext.core.answer import Answer
 from promptcard_ext.core.assertions.base import PASSED, Assertion, Check, Finding, register
-from promptcard_ext.core.results import Generation, Outcome
+from promptcard_ext.core.results import Outcome
 
 
 def _limit(assertion: Assertion) -> float:
@@ -20,11 +21,11 @@ def latency(assertion: Assertion) -> Check:
     """The provider answered within ``threshold`` milliseconds; a cached answer is judged by its stored latency."""
     limit = _limit(assertion)
 
-    def check(generation: Generation) -> Finding:
-        if generation.latency_ms <= limit:
+    def check(answer: Answer) -> Finding:
+        if answer.generation.latency_ms <= limit:
             return PASSED
         return Finding(
-            Outcome.FAIL, "too_slow", f"It took {generation.latency_ms:.0f} ms; the limit is {limit:.0f} ms."
+            Outcome.FAIL, "too_slow", f"It took {answer.generation.latency_ms:.0f} ms; the limit is {limit:.0f} ms."
         )
 
     return check
@@ -35,11 +36,13 @@ def cost(assertion: Assertion) -> Check:
     """The call cost at most ``threshold`` USD; without a known price it is unscored, never free."""
     limit = Decimal(str(_limit(assertion)))
 
-    def check(generation: Generation) -> Finding:
-        if generation.cost_usd is None:
-            return Finding(Outcome.UNSCORED, "unpriced", f"The price of {generation.model} is not known.")
-        if generation.cost_usd <= limit:
+    def check(answer: Answer) -> Finding:
+        if answer.generation.cost_usd is None:
+            return Finding(Outcome.UNSCORED, "unpriced", f"The price of {answer.generation.model} is not known.")
+        if answer.generation.cost_usd <= limit:
             return PASSED
-        return Finding(Outcome.FAIL, "too_expensive", f"It cost ${generation.cost_usd:f}; the limit is ${limit:f}.")
+        return Finding(
+            Outcome.FAIL, "too_expensive", f"It cost ${answer.generation.cost_usd:f}; the limit is ${limit:f}."
+        )
 
     return check

@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from promptcard_ext.core.assertions.base import PASSED, Assertion, Check, Finding, register
-from promptcard_ext.core.assertions.text import _NO_TEXT
-from promptcard_ext.core.results import Generation, Outcome
+from promptcard_ext.core.answer import Answer
+from promptcard_ext.core.assertions.base import NO_TEXT, PASSED, Assertion, Check, Finding, register
+from promptcard_ext.core.identity import refuse_constant
+from promptcard_ext.core.results import Outcome
 
 MAX_ANSWER_CHARS = 2_000_000
 
@@ -21,13 +22,13 @@ def is_json(assertion: Assertion) -> Check:
         raise assertion.invalid("'value' must be a JSON Schema (a mapping), or be left out")
     problem_of = _schema_check(assertion, schema) if schema else None
 
-    def check(generation: Generation) -> Finding:
-        if generation.output is None:
-            return _NO_TEXT
-        if len(generation.output) > MAX_ANSWER_CHARS:
+    def check(answer: Answer) -> Finding:
+        if answer.output is None:
+            return NO_TEXT
+        if len(answer.output) > MAX_ANSWER_CHARS:
             return Finding(Outcome.FAIL, "answer_too_long", "The answer is too long to be read as JSON.")
         try:
-            value = json.loads(generation.output, parse_constant=_refuse_constant)
+            value = json.loads(answer.output, parse_constant=refuse_constant)
         except (ValueError, RecursionError) as error:
             return Finding(Outcome.FAIL, "not_json", f"The answer is not JSON: {error}.")
         return PASSED if problem_of is None else problem_of(value)
@@ -51,7 +52,3 @@ def _schema_check(assertion: Assertion, schema: dict[str, Any]) -> Callable[[Any
         return PASSED if problem is None else Finding(Outcome.FAIL, "schema_mismatch", problem)
 
     return check
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

@@ -6,12 +6,12 @@ import json
 
 import re2
 
-from promptcard_ext.core.assertions.base import PASSED, Assertion, Check, Finding, register
+from promptcard_ext.core.answer import Answer
+from promptcard_ext.core.assertions.base import NO_TEXT, PASSED, Assertion, Check, Finding, register
 from promptcard_ext.core.identity import json_key
-from promptcard_ext.core.results import Generation, Outcome
+from promptcard_ext.core.results import Outcome
 
 MAX_PATTERN_CHARS = 2_000
-_NO_TEXT = Finding(Outcome.UNSCORED, "no_text", "The answer has no text.")
 
 
 def _failed(reason: str, message: str) -> Finding:
@@ -30,10 +30,10 @@ def contains(assertion: Assertion) -> Check:
     wanted = _text_value(assertion)
     missing = _failed("not_contained", f"The answer does not contain {wanted!r:.200}.")
 
-    def check(generation: Generation) -> Finding:
-        if generation.output is None:
-            return _NO_TEXT
-        return PASSED if wanted in generation.output else missing
+    def check(answer: Answer) -> Finding:
+        if answer.output is None:
+            return NO_TEXT
+        return PASSED if wanted in answer.output else missing
 
     return check
 
@@ -45,10 +45,10 @@ def icontains(assertion: Assertion) -> Check:
     folded = wanted.casefold()
     missing = _failed("not_contained", f"The answer does not contain {wanted!r:.200} in any case.")
 
-    def check(generation: Generation) -> Finding:
-        if generation.output is None:
-            return _NO_TEXT
-        return PASSED if folded in generation.output.casefold() else missing
+    def check(answer: Answer) -> Finding:
+        if answer.output is None:
+            return NO_TEXT
+        return PASSED if folded in answer.output.casefold() else missing
 
     return check
 
@@ -62,13 +62,13 @@ def equals(assertion: Assertion) -> Check:
     wanted_key = json_key(wanted)
     different = _failed("not_equal", f"The answer is not {wanted!r:.200}.")
 
-    def check(generation: Generation) -> Finding:
-        if generation.output is None:
-            return _NO_TEXT
+    def check(answer: Answer) -> Finding:
+        if answer.output is None:
+            return NO_TEXT
         if isinstance(wanted, str):
-            return PASSED if generation.output.strip() == wanted else different
+            return PASSED if answer.output.strip() == wanted else different
         try:
-            return PASSED if json_key(json.loads(generation.output)) == wanted_key else different
+            return PASSED if json_key(json.loads(answer.output)) == wanted_key else different
         except (ValueError, RecursionError):
             return _failed("not_json", "The answer is not JSON, and a value other than text was expected.")
 
@@ -84,10 +84,10 @@ def regex(assertion: Assertion) -> Check:
     pattern = compile_pattern(assertion, source)
     unmatched = _failed("no_match", f"The pattern {source!r:.200} is not found in the answer.")
 
-    def check(generation: Generation) -> Finding:
-        if generation.output is None:
-            return _NO_TEXT
-        return PASSED if pattern.search(utf8(generation.output)) else unmatched
+    def check(answer: Answer) -> Finding:
+        if answer.output is None:
+            return NO_TEXT
+        return PASSED if pattern.search(utf8(answer.output)) else unmatched
 
     return check
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptcard_ext.core.assertions import Assertion, judge, kinds
+from promptcard_ext.core.answer import Answer
+from promptcard_ext.core.assertions import Assertion, kinds
 from promptcard_ext.core.assertions.base import compiled
+from promptcard_ext.core.assertions.judging import judge
 from promptcard_ext.core.assertions.structure import MAX_ANSWER_CHARS
 from promptcard_ext.core.errors import CardError
 from promptcard_ext.core.results import Generation, Outcome, Verdict
@@ -33,7 +35,7 @@ def answer(text: str | None, latency_ms: float = 1.0, cost: str | None = None) -
 
 
 def verdict(assertion: Assertion, generation: Generation) -> Verdict:
-    _, (one,) = judge([compiled(assertion)], generation)
+    (one,) = judge([compiled(assertion)], Answer(generation.output, generation, {}))
     return one
 
 
@@ -172,7 +174,8 @@ def test_contains_is_containing(text: str, part: str) -> None:
 def test_negating_everything_never_makes_a_verdict_of_none(examples: list[Assertion], text: str | None) -> None:
     def judged(prefix: str) -> tuple[Verdict, ...]:
         checks = [compiled(Assertion(prefix + one.kind, one.value, one.threshold)) for one in examples]
-        return judge(checks, answer(text))[1]
+        generation = answer(text)
+        return judge(checks, Answer(generation.output, generation, {}))
 
     for plain, negated in zip(judged(""), judged("not-"), strict=True):
         assert negated.outcome is plain.outcome.negated()
