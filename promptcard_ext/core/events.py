@@ -20,10 +20,16 @@ class ItemFinished(Struct, frozen=True, tag="item"):
 
 
 class RunFinished(Struct, frozen=True, tag="finished"):
-    """Nothing more will come; ``cancelled`` when the rest was given up."""
+    """Nothing more will come.
+
+    Attributes:
+        cancelled: Whether items were left without a result.
+        reason: Why, when it was stopped: ``cancelled``, ``deadline``, or what `Control.cancel` was told.
+    """
 
     counts: Counts
     cancelled: bool = False
+    reason: str | None = None
 
 
 RunEvent = RunStarted | ItemFinished | RunFinished

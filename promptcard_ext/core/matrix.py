@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from promptcard_ext.core.assertions.base import Compiled, compiled, has_template
+from promptcard_ext.core.assertions.base import Compiled, compiled, has_template, looks_beyond_text, needs
 from promptcard_ext.core.card import Card, Message
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.errors import CardError
@@ -109,7 +109,7 @@ class Plan:
 class CaseInPlan:
     """A case with its prompts and compiled assertions, made when they are first needed."""
 
-    __slots__ = ("_prompts", "case", "checks", "contests", "graded", "uid")
+    __slots__ = ("_prompts", "case", "checks", "contests", "graded", "looks_beyond_text", "own", "uid")
 
     def __init__(self, case: Case, cards: Sequence[Card], known: dict[int, Compiled]) -> None:
         self.case, self.uid = case, case.uid
@@ -117,7 +117,9 @@ class CaseInPlan:
         every = [_compiled(assertion, case, known) for assertion in case.assertions]
         self.checks = tuple(every)
         self.contests = tuple(place for place, one in enumerate(every) if one.contest is not None)
+        self.own = tuple(one for one in every if one.contest is None) if self.contests else self.checks
         self.graded = any(one.grade is not None for one in every)
+        self.looks_beyond_text = self.graded or any(looks_beyond_text(one.assertion) for one in every)
 
     def prompt(self, cards: Sequence[Card], card: int) -> tuple[Message, ...]:
         """Return the messages of one card version."""
@@ -154,6 +156,7 @@ class Prepared:
         self._known: dict[int, Compiled] = {}
         self._cases: dict[int, CaseInPlan] = {}
         self.has_contests = self.has_grades = False
+        self.needs: set[str] = set()
 
     def check(self) -> None:
         """Render every prompt and compile every assertion.
@@ -168,6 +171,8 @@ class Prepared:
                 one.prompt(cards, card)
             self.has_contests = self.has_contests or bool(one.contests)
             self.has_grades = self.has_grades or one.graded
+            for check in one.checks:
+                self.needs |= needs(check.assertion)
 
     def case(self, index: int) -> CaseInPlan:
         """Return the case at ``index`` of this plan."""

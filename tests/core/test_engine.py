@@ -147,7 +147,7 @@ class TestRepeatedCalls:
         provider = Fake(failing(*[refused() for _ in range(9)]))
         result = only(run(plan(), provider, max_calls=4))
         assert len(provider.requests) == 4
-        assert (result.outcome, result.reason) == (Outcome.ERROR, "provider_429")
+        assert (result.outcome, result.reason) == (Outcome.ERROR, "provider_429_exhausted")
         assert "(after 4 calls)" in result.message
         assert result.generation is None
         assert result.verdicts == ()
@@ -188,7 +188,7 @@ class TestRepeatedCalls:
         provider = Fake(failing(refused(retry_after_s=3600)))
         started = time.monotonic()
         result = only(run(plan(), provider))
-        assert (result.reason, len(provider.requests)) == ("provider_429", 1)
+        assert (result.reason, len(provider.requests)) == ("provider_429_exhausted", 1)
         assert time.monotonic() - started < 5
 
     @pytest.mark.parametrize("code", ["broken_reply", "timeout"])
@@ -267,11 +267,11 @@ class TestOverRealSockets:
     @pytest.mark.parametrize(
         ("behaviour", "reason", "calls"),
         [
-            (Behaviour(status=429, headers={"Retry-After": "86400"}), "provider_429", 1),
+            (Behaviour(status=429, headers={"Retry-After": "86400"}), "provider_429_exhausted", 1),
             (Behaviour(cut_at=30), "broken_reply", 2),
             (Behaviour(body=b"{oops"), "broken_reply", 2),
             (Behaviour(silent=True), "timeout", 2),
-            (Behaviour(status=500), "provider_5xx", 5),
+            (Behaviour(status=500), "provider_5xx_exhausted", 5),
             (Behaviour(status=401), "provider_auth", 1),
             (Behaviour(body=b'{"error": "bad"}'), "provider_refused", 1),
         ],
@@ -480,7 +480,7 @@ class TestJudging:
 
         prepared = plan(1, Assertion("not-contains", "0")).prepare()
         case = prepared.case(0)
-        case.checks = tuple(Compiled(one.assertion, one.uid, crash) for one in case.checks)
+        case.own = tuple(Compiled(one.assertion, one.uid, crash) for one in case.checks)
 
         async def main() -> list[Any]:
             return [event async for event in execute(prepared, lambda _: Fake(), prices=PriceBook([]))]

@@ -164,17 +164,42 @@ class Contested(NamedTuple):
 
 Compiler = Callable[[Assertion], Check | Graded | Contested]
 _COMPILERS: dict[str, Compiler] = {}
+_NEEDS: dict[str, frozenset[str]] = {}
 
 
-def register(*names: str) -> Callable[[Compiler], Compiler]:
-    """Register a compiler for an assertion kind under one or more names (decorator)."""
+def register(*names: str, needs: Sequence[str] = ()) -> Callable[[Compiler], Compiler]:
+    """Register a compiler for an assertion kind under one or more names (decorator).
+
+    Args:
+        needs: What the kind asks of the run unless the assertion names a ``provider``: ``judge``, ``embedder``; and
+            ``variables`` when it looks at more than the answer.
+    """
 
     def add(compiler: Compiler) -> Compiler:
         for name in names:
             _COMPILERS[name] = compiler
+            _NEEDS[name] = frozenset(needs)
         return compiler
 
     return add
+
+
+def needs(assertion: Assertion) -> set[str]:
+    """Return what an assertion asks of the run: ``judge``, ``embedder``, both or nothing."""
+    wanted = set(_NEEDS[assertion.kind] & {"judge", "embedder"})
+    if assertion.provider:
+        # What it names is the judge of a kind that has one, and the embedding model of a kind that has none.
+        wanted.discard("judge" if "judge" in wanted else "embedder")
+    return wanted.union(*(needs(inner) for inner in assertion.assertions))
+
+
+def looks_beyond_text(assertion: Assertion) -> bool:
+    """Tell whether an assertion looks at the case's variables, and not at the answer alone."""
+    return (
+        assertion.transform is not None
+        or "variables" in _NEEDS[assertion.kind]
+        or any(looks_beyond_text(inner) for inner in assertion.assertions)
+    )
 
 
 def kinds() -> list[str]:

@@ -1,0 +1,143 @@
+"""The tasks of one run and what they share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain, islice
+
+from promptcard_ext.core.engine.contests import Contests
+from promptcard_ext.core.engine.trial import Trials
+from promptcard_ext.core.item import Item
+from promptcard_ext.core.ports import Attempts
+from promptcard_ext.core.results import ItemResult
+
+
+class Crew:
+    """Works through a source of items. All of it lives on one event loop, so nothing is locked."""
+
+    def __init__(self, trials: Trials, attempts: Attempts | None, source: Iterator[Item]) -> None:
+        self.trials, self.attempts, self.source = trials, attempts, source
+        self.reason: str | None = None
+        self._contests = Contests(trials) if trials.prepared.has_contests else None
+        self._stopped = asyncio.Event()
+        self._claimed: deque[Item] = deque()
+        self._claiming = asyncio.Lock()
+        self._finished: list[ItemResult] = []
+        self._news = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # -- controls ------------------------------------------------------------------------------------------------------
+
+    def stop(self, reason: str) -> None:
+        """Give up what has no result yet.
+
+        At once, not when the caller comes back for the next result: it may be busy storing the last ones.
+        """
+        if self.reason is None:
+            self.reason = reason
+        self._stopped.set()
+        self._halt()
+        self._news.set()
+
+    def hold(self, paused: bool) -> None:
+        """Start no further calls, or go on."""
+        self.trials.caller.hold(paused)
+
+    def retune(self, concurrency: int) -> None:
+        """Allow another number of calls in flight."""
+        self.trials.caller.retune(concurrency)
+        self.start(concurrency - sum(not task.done() for task in self._tasks))
+
+    def limits(self) -> dict[str, int]:
+        """Return the calls admitted at once, per provider key."""
+        return self.trials.caller.limits()
+
+    # -- work ----------------------------------------------------------------------------------------------------------
+
+    def start(self, tasks: int) -> None:
+        """Start so many tasks more."""
+        for _ in range(tasks):
+            task = asyncio.create_task(self._work())
+            task.add_done_callback(self._on_end)
+            self._tasks.append(task)
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        # One that broke (the right to the items was lost) means that the others must not call any more either.
+        if not task.cancelled() and task.exception() is not None:
+            self._halt()
+        self._news.set()
+
+    def _halt(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def next_batch(self) -> list[ItemResult]:
+        """Wait for results; an empty list means that there will be no more."""
+        while not self._finished:
+            self._raise_failure()
+            if self._stopped.is_set() or all(task.done() for task in self._tasks):
+                break
+            await self._news.wait()
+            self._news.clear()
+        batch, self._finished = self._finished, []
+        return batch
+
+    def _raise_failure(self) -> None:
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()):
+                raise error
+
+    async def disband(self) -> list[ItemResult]:
+        """Cancel whatever still runs, wait until it is gone, and return what is left to tell."""
+        self._halt()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left, self._finished = self._finished, []
+        return left + (self._contests.leftovers() if self._contests is not None else [])
+
+    async def _work(self) -> None:
+        while (item := await self._take()) is not None:
+            # In two steps: `_finished` is another list by the time the result is there.
+            results = await self._try(item)
+            self._finished += results
+            self._news.set()
+            # A provider that answers without waiting must not keep everybody else from the loop, who may want to stop.
+            await asyncio.sleep(0)
+
+    async def _try(self, item: Item) -> list[ItemResult]:
+        tried = await self.trials.run(item)
+        compared = self._contests is not None and self._contests.concerns(item)
+        results = await self._contests.enter(item, tried) if compared and self._contests else [tried.result]
+        if tried.interrupted:
+            self._finished += results
+            raise asyncio.CancelledError
+        return results
+
+    async def _take(self) -> Item | None:
+        if not self._claimed:
+            async with self._claiming:
+                if not self._claimed:
+                    await self._claim()
+        return self._claimed.popleft() if self._claimed else None
+
+    async def _claim(self) -> None:
+        chunk = list(islice(self.source, self.trials.caller.options.claim))
+        if self._contests is not None and chunk:
+            # A comparison needs to know how many are coming: a group is claimed whole.
+            chunk += self._rest_of_group(chunk[-1])
+            for item in chunk:
+                self._contests.expect(item)
+        if chunk and self.attempts is not None:
+            await self.attempts.open(chunk)
+        self._claimed.extend(chunk)
+
+    def _rest_of_group(self, last: Item) -> list[Item]:
+        rest: list[Item] = []
+        per_group = self.trials.prepared.plan.per_group
+        for following in self.source:
+            if following.ordinal // per_group != last.ordinal // per_group:
+                self.source = chain([following], self.source)
+                break
+            rest.append(following)
+        return rest
