@@ -1,0 +1,149 @@
+"""How many calls one provider key takes at once: starts low, grows while it answers, is cut when it refuses.
+
+Additive increase, multiplicative decrease, as in TCP (V. Jacobson, "Congestion avoidance and control", 1988), with a
+slow start: until the first refusal every answer admits one call more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import NamedTuple
+
+from promptcard_ext.core.errors import ProviderError
+from promptcard_ext.core.ports import Quota
+
+SCARCE = 0.1
+_CUT_REFUSED = 0.5
+_CUT_TROUBLE = 0.75
+_TROUBLE = frozenset({"provider_5xx", "provider_unreachable", "timeout", "broken_reply"})
+
+
+class Change(NamedTuple):
+    """A new limit and why; ``at`` is the time of the event loop, in seconds."""
+
+    at: float
+    limit: int
+    why: str
+
+
+class Limiter:
+    """The gate of one provider key on one event loop.
+
+    Args:
+        start: Calls admitted at first.
+        ceiling: Calls admitted at most.
+        max_wait_s: Longest time that a used-up quota holds everybody back.
+    """
+
+    def __init__(self, start: int, ceiling: int, max_wait_s: float = 60.0) -> None:
+        self.ceiling = ceiling
+        self.limit = float(min(start, ceiling))
+        self.in_flight = 0
+        self.max_wait_s = max_wait_s
+        self.history: deque[Change] = deque(maxlen=500)
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._slow_start = True
+        self._last_cut = float("-inf")
+        self._not_before = float("-inf")
+        self._alarm: asyncio.TimerHandle | None = None
+
+    def enter(self) -> bool:
+        """Take a slot when one is free right now."""
+        if self._waiting or self.in_flight >= int(self.limit) or self._loop.time() < self._not_before:
+            return False
+        self.in_flight += 1
+        return True
+
+    async def wait(self) -> None:
+        """Wait for a slot and take it, first come, first served."""
+        turn: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(turn)
+        self._admit()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            # Cancelled at the very moment it was admitted: the slot is somebody else's.
+            if turn.done() and not turn.cancelled():
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Give the slot back."""
+        self.in_flight -= 1
+        self._admit()
+
+    def hold(self, seconds: float) -> None:
+        """Admit nobody for a while: the provider said "later", which goes for everybody who calls it."""
+        self._not_before = max(self._not_before, self._loop.time() + seconds)
+        self._wake_later()
+
+    def answered(self, quota: Quota | None = None) -> None:
+        """Grow after an answer, unless the provider says that little is left."""
+        if quota is not None and quota.remaining < SCARCE:
+            self._save(quota)
+        elif self.limit < self.ceiling:
+            before = int(self.limit)
+            self.limit = min(float(self.ceiling), self.limit + (1.0 if self._slow_start else 1.0 / self.limit))
+            if int(self.limit) > before:
+                self._note("answers")
+                self._admit()
+
+    def refused(self, error: ProviderError, started: float) -> None:
+        """Cut after a refusal or trouble.
+
+        Args:
+            started: When the call began. Calls that were in flight at the last cut say nothing new.
+        """
+        if started < self._last_cut:
+            return
+        if error.code == "provider_429":
+            self._cut(_CUT_REFUSED, "429")
+        elif error.code in _TROUBLE:
+            self._cut(_CUT_TROUBLE, error.code)
+
+    def retune(self, ceiling: int) -> None:
+        """Give it another ceiling; calls in flight beyond it finish."""
+        self.ceiling = ceiling
+        if self.limit > ceiling:
+            self.limit = float(ceiling)
+        else:
+            self._slow_start = True
+        self._note("retuned")
+        self._admit()
+
+    def _save(self, quota: Quota) -> None:
+        if quota.remaining <= 0 and quota.reset_s:
+            self.hold(min(quota.reset_s, self.max_wait_s))
+        if self._loop.time() - self._last_cut > 1.0:
+            self._cut(1 - 2 * SCARCE, "little quota left")
+
+    def _cut(self, share: float, why: str) -> None:
+        self.limit = max(1.0, self.limit * share)
+        self._slow_start = False
+        self._last_cut = self._loop.time()
+        self._note(why)
+
+    def _note(self, why: str) -> None:
+        self.history.append(Change(self._loop.time(), int(self.limit), why))
+
+    def _admit(self) -> None:
+        if self._loop.time() < self._not_before:
+            self._wake_later()
+            return
+        while self._waiting and self.in_flight < int(self.limit):
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self.in_flight += 1
+                turn.set_result(None)
+
+    def _wake_later(self) -> None:
+        if self._alarm is None or self._alarm.when() < self._not_before:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = self._loop.call_at(self._not_before, self._woken)
+
+    def _woken(self) -> None:
+        self._alarm = None
+        self._admit()

@@ -1,0 +1,160 @@
+"""Turns one item into one result: the call, the verdicts, the outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from promptcard_ext.core.answer import Answer
+from promptcard_ext.core.assertions.base import Compiled, Finding
+from promptcard_ext.core.assertions.judging import check_one, grade, judge, verdict
+from promptcard_ext.core.assertions.sets import explain
+from promptcard_ext.core.card import Message
+from promptcard_ext.core.composition import combine
+from promptcard_ext.core.engine.asking import ItemAsker
+from promptcard_ext.core.engine.caller import Caller
+from promptcard_ext.core.errors import ProviderError
+from promptcard_ext.core.item import Item
+from promptcard_ext.core.matrix import Prepared
+from promptcard_ext.core.ports import Provider, Request
+from promptcard_ext.core.results import Call, Generation, ItemResult, Outcome, Verdict
+
+
+class Tried(NamedTuple):
+    """A result, and the answer behind it for those who compare answers.
+
+    Attributes:
+        interrupted: The run was stopped while the answer was judged; the answer is kept, the rest is unscored.
+    """
+
+    result: ItemResult
+    answer: Answer | None
+    interrupted: bool = False
+
+
+class Trials:
+    """Makes the results of a plan's items.
+
+    Args:
+        known: Gives the answer of an item that has one already, which is then only judged.
+    """
+
+    def __init__(
+        self, prepared: Prepared, caller: Caller, known: Callable[[Item], Generation | None] | None = None
+    ) -> None:
+        self.prepared, self.caller, self._known = prepared, caller, known
+        self._labels = [card.label for card in prepared.plan.cards]
+
+    async def run(self, item: Item) -> Tried:
+        """Return the result of one item; whatever breaks is part of it."""
+        plan = self.prepared.plan
+        provider, model = self.caller.provider(plan.models[item.model])
+        request = self._request(item, model)
+        generation = self._known(item) if self._known is not None else None
+        cached = generation is not None
+        try:
+            if generation is None:
+                generation, cached = await self.caller.generate(provider, request, item.repeat)
+        except ProviderError as error:
+            return Tried(self._without_answer(item, provider, request, error), None)
+        except Exception as error:  # noqa: BLE001  A provider may come from anybody; its bug is the end of one item.
+            message = f"The provider of {plan.models[item.model]} broke: {type(error).__name__}: {error}"
+            broken = self.result(item, Outcome.ERROR, reason="provider_crashed", message=f"{message:.500}")
+            return Tried(broken, None)
+        answer = self.answer(item, request, generation)
+        case = self.prepared.case(item.case)
+        if not case.graded:
+            return Tried(self.judged(item, judge(case.own, answer), generation, cached), answer)
+        asker = ItemAsker(self.caller, plan.models[item.model], request.nonce, item.repeat)
+        try:
+            verdicts, interrupted = await grade(case.own, answer, asker), False
+        except asyncio.CancelledError:
+            verdicts, interrupted = _interrupted(case.own, answer), True
+        result = self.judged(item, verdicts, generation, cached, tuple(asker.calls))
+        return Tried(result, answer, interrupted)
+
+    def _request(self, item: Item, model: str) -> Request:
+        settings = self.prepared.plan.cards[item.card].settings
+        if settings.seed is not None and item.repeat:
+            settings = replace(settings, seed=settings.seed + item.repeat)
+        return Request(model, self.prepared.messages(item), settings, self.prepared.nonce(item))
+
+    def _without_answer(self, item: Item, provider: Provider, request: Request, error: ProviderError) -> ItemResult:
+        outcome = Outcome.UNSCORED if error.code in _NOT_ASKED else Outcome.ERROR
+        raw: str | None = getattr(error, "raw", None)
+        # A reply that nobody can read was paid for all the same, and is kept.
+        kept = None if raw is None else Generation(provider.name, request.model, "", None, 0.0, raw=raw)
+        return self.result(item, outcome, error.code, str(error), generation=kept)
+
+    def answer(self, item: Item, request: Request, generation: Generation) -> Answer:
+        """Return the answer as assertions see it."""
+        case = self.prepared.case(item.case)
+        if not case.looks_beyond_text:
+            return Answer(generation.output, generation, case.case.variables, request.messages, request.settings)
+        values = self.prepared.variables(item)
+        card = self.prepared.plan.cards[item.card]
+
+        def variant(changed: Mapping[str, Any]) -> tuple[Message, ...]:
+            return card.render({**values, **changed}, f"a variant of case '{case.case.name}'")
+
+        return Answer(generation.output, generation, values, request.messages, request.settings, variant)
+
+    def judged(
+        self,
+        item: Item,
+        verdicts: tuple[Verdict, ...],
+        generation: Generation | None,
+        cached: bool = False,
+        calls: tuple[Call, ...] = (),
+    ) -> ItemResult:
+        """Return the result that the verdicts add up to."""
+        threshold = self.prepared.case(item.case).case.threshold
+        outcome, score = combine(verdicts, threshold)
+        reason, message = (None, "") if outcome is Outcome.PASS else explain(outcome, verdicts, threshold, score)
+        return self.result(item, outcome, reason, message, verdicts, generation, score, cached, calls)
+
+    def result(
+        self,
+        item: Item,
+        outcome: Outcome,
+        reason: str | None = None,
+        message: str = "",
+        verdicts: tuple[Verdict, ...] = (),
+        generation: Generation | None = None,
+        score: float | None = None,
+        cached: bool = False,
+        calls: tuple[Call, ...] = (),
+    ) -> ItemResult:
+        """Return a result with the names of everything it is the result of."""
+        plan, case = self.prepared.plan, self.prepared.case(item.case)
+        card = plan.cards[item.card]
+        return ItemResult(
+            ordinal=item.ordinal,
+            card=card.name,
+            version=card.version,
+            label=self._labels[item.card],
+            model=plan.models[item.model],
+            case=case.case.name,
+            case_uid=case.uid,
+            repeat=item.repeat,
+            outcome=outcome,
+            reason=reason,
+            message=message,
+            verdicts=verdicts,
+            generation=generation,
+            score=score,
+            cached=cached,
+            calls=calls,
+        )
+
+
+# Nothing broke: the run decided not to call.
+_NOT_ASKED = frozenset({"budget_exhausted", "budget_unpriced", "not_recorded"})
+
+
+def _interrupted(checks: Sequence[Compiled], answer: Answer) -> tuple[Verdict, ...]:
+    stopped = Finding(Outcome.UNSCORED, "interrupted", "The run was stopped before this was judged.")
+    return tuple(check_one(one, answer) if one.check is not None else verdict(one, stopped) for one in checks)
