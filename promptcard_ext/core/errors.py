@@ -91,6 +91,8 @@ class ProviderError(PromptCardError):
         retryable: Whether the same call may succeed later (429, 5xx, broken connection).
         retry_after_s: Seconds the provider asked us to wait, when it did.
         sent: Whether the request may have reached the provider, and so may have been paid for.
+        raw: What was received, when it could not be read as an answer; at most 1,000,000 characters.
+        quota: What the provider said is left of its rate limit (`core.ports.Quota`), when it did.
     """
 
     code = "provider_error"
@@ -104,11 +106,15 @@ class ProviderError(PromptCardError):
         retryable: bool = False,
         retry_after_s: float | None = None,
         sent: bool = True,
+        raw: str | None = None,
+        quota: Any = None,
     ) -> None:
         super().__init__(message, hint=hint, code=code)
         self.retryable = retryable
         self.retry_after_s = retry_after_s
         self.sent = sent
+        self.raw = raw
+        self.quota = quota
 
 
 class UnknownModel(ProviderError):
