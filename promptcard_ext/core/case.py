@@ -43,7 +43,8 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     def __post_init__(self) -> None:
         try:
             uid = self.uid
-            canonical_json(self.metadata)
+            if self.metadata:
+                canonical_json(self.metadata)
         except (TypeError, ValueError, RecursionError) as error:
             raise CardError(
                 f"The variables or metadata of case '{self.name or '(no name)'}' are not JSON: {error}.",

@@ -30,30 +30,25 @@ def combine(verdicts: Sequence[Verdict], threshold: float | None = None) -> tupl
         >>> combine([good, bad])[0], combine([good, bad], 0.5)
         (<Outcome.FAIL: 'fail'>, (<Outcome.PASS: 'pass'>, 0.5))
     """
-    weighing = [verdict for verdict in verdicts if verdict.weight > 0]
-    if not weighing:
-        return Outcome.UNSCORED, None
-    low, high = _bounds(weighing)
-    score = low if all(verdict.points is not None for verdict in weighing) else None
-    if threshold is None:
-        return all_of(verdict.outcome for verdict in weighing), score
-    if low >= threshold - _EPSILON:
-        return Outcome.PASS, score
-    if high < threshold - _EPSILON:
-        return Outcome.FAIL, score
-    return _undecided(weighing), score
-
-
-def _bounds(verdicts: Sequence[Verdict]) -> tuple[float, float]:
-    """Return the least and the greatest weighted mean that the undecided verdicts leave possible."""
-    total = low = high = 0.0
+    total = low = open_ = 0.0
+    outcomes: set[Outcome] = set()
     for verdict in verdicts:
-        points = verdict.points
-        total += verdict.weight
-        low += verdict.weight * (0.0 if points is None else points)
-        high += verdict.weight * (1.0 if points is None else points)
-    return low / total, high / total
-
-
-def _undecided(verdicts: Sequence[Verdict]) -> Outcome:
-    return Outcome.ERROR if any(verdict.outcome is Outcome.ERROR for verdict in verdicts) else Outcome.UNSCORED
+        if verdict.weight > 0:
+            outcomes.add(verdict.outcome)
+            total += verdict.weight
+            points = verdict.points
+            if points is None:
+                open_ += verdict.weight
+            else:
+                low += verdict.weight * points
+    if not outcomes:
+        return Outcome.UNSCORED, None
+    score = None if open_ else low / total
+    if threshold is None:
+        return all_of(outcomes), score
+    # Between these two is whatever the undecided ones may turn out to be.
+    if low / total >= threshold - _EPSILON:
+        return Outcome.PASS, score
+    if (low + open_) / total < threshold - _EPSILON:
+        return Outcome.FAIL, score
+    return Outcome.ERROR if Outcome.ERROR in outcomes else Outcome.UNSCORED, score

@@ -14,7 +14,10 @@ def canonical_json(value: Any) -> str:
         TypeError: ``value`` holds something that is not JSON.
         ValueError: ``value`` holds NaN or an infinity.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def json_key(value: Any) -> Any:

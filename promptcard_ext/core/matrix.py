@@ -106,20 +106,45 @@ class Plan:
         return prepared
 
 
+class Checklist:
+    """The compiled assertions of a case; cases with the same assertions share one.
+
+    Attributes:
+        checks: All of them, in order.
+        own: Those that judge one answer by itself.
+        contests: Places in ``checks`` of those that compare answers.
+        graded: Whether one of them makes further calls.
+        looks_beyond_text: Whether one of them looks at the case's variables.
+        needs: What they ask of the run: ``judge``, ``embedder``.
+    """
+
+    __slots__ = ("checks", "contests", "graded", "looks_beyond_text", "needs", "own")
+
+    def __init__(self, checks: Sequence[Compiled]) -> None:
+        self.checks = tuple(checks)
+        self.contests = tuple(place for place, one in enumerate(checks) if one.contest is not None)
+        self.own = tuple(one for one in checks if one.contest is None)
+        self.graded = any(one.grade is not None for one in checks)
+        self.looks_beyond_text = self.graded or any(looks_beyond_text(one.assertion) for one in checks)
+        self.needs = frozenset[str]().union(*(needs(one.assertion) for one in checks))
+
+
 class CaseInPlan:
     """A case with its prompts and compiled assertions, made when they are first needed."""
 
-    __slots__ = ("_prompts", "case", "checks", "contests", "graded", "looks_beyond_text", "own", "uid")
+    __slots__ = ("_prompts", "_uid", "case", "checklist")
 
-    def __init__(self, case: Case, cards: Sequence[Card], known: dict[int, Compiled]) -> None:
-        self.case, self.uid = case, case.uid
+    def __init__(self, case: Case, cards: Sequence[Card], checklist: Checklist) -> None:
+        self.case, self.checklist = case, checklist
         self._prompts: list[tuple[Message, ...] | None] = [None] * len(cards)
-        every = [_compiled(assertion, case, known) for assertion in case.assertions]
-        self.checks = tuple(every)
-        self.contests = tuple(place for place, one in enumerate(every) if one.contest is not None)
-        self.own = tuple(one for one in every if one.contest is None) if self.contests else self.checks
-        self.graded = any(one.grade is not None for one in every)
-        self.looks_beyond_text = self.graded or any(looks_beyond_text(one.assertion) for one in every)
+        self._uid: str | None = None
+
+    @property
+    def uid(self) -> str:
+        """Identity of the case."""
+        if self._uid is None:
+            self._uid = self.case.uid
+        return self._uid
 
     def prompt(self, cards: Sequence[Card], card: int) -> tuple[Message, ...]:
         """Return the messages of one card version."""
@@ -130,31 +155,20 @@ class CaseInPlan:
         return messages
 
 
-def _compiled(assertion: Any, case: Case, known: dict[int, Compiled]) -> Compiled:
-    # Cases of a file share their assertions: by object is quicker than by content.
-    found = known.get(id(assertion))
-    if found is not None and found.assertion is assertion:
-        return found
-    if has_template(assertion):
-        return compiled(assertion, case.variables)
-    if len(known) > 10_000:
-        known.clear()
-    found = known[id(assertion)] = compiled(assertion)._replace(assertion=assertion)
-    return found
-
-
 class Prepared:
     """A plan with what each item needs: prompt, compiled assertions, case identity.
 
-    Only the cases that are being worked on are held; the others are made again when they are needed.
+    A few megabytes of prompts are kept; those of larger plans are rendered again when their turn comes.
     """
 
     KEPT = 512
+    KEPT_CHARS = 8_000_000
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._known: dict[int, Compiled] = {}
+        self._checklists: dict[tuple[int, ...], Checklist] = {}
         self._cases: dict[int, CaseInPlan] = {}
+        self._chars = 0
         self.has_contests = self.has_grades = False
         self.needs: set[str] = set()
 
@@ -168,19 +182,34 @@ class Prepared:
         for index in range(len(self.plan.cases)):
             one = self.case(index)
             for card in range(len(cards)):
-                one.prompt(cards, card)
-            self.has_contests = self.has_contests or bool(one.contests)
-            self.has_grades = self.has_grades or one.graded
-            for check in one.checks:
-                self.needs |= needs(check.assertion)
+                self._chars += 200 + sum(len(message.content) for message in one.prompt(cards, card))
+            checklist = one.checklist
+            self.has_contests = self.has_contests or bool(checklist.contests)
+            self.has_grades = self.has_grades or checklist.graded
+            self.needs |= checklist.needs
 
     def case(self, index: int) -> CaseInPlan:
         """Return the case at ``index`` of this plan."""
         found = self._cases.get(index)
         if found is None:
-            if len(self._cases) >= self.KEPT:
+            if self._chars > self.KEPT_CHARS and len(self._cases) >= self.KEPT:
                 del self._cases[next(iter(self._cases))]
-            found = self._cases[index] = CaseInPlan(self.plan.cases[index], self.plan.cards, self._known)
+            case = self.plan.cases[index]
+            found = self._cases[index] = CaseInPlan(case, self.plan.cards, self._checklist(case))
+        return found
+
+    def _checklist(self, case: Case) -> Checklist:
+        # Cases of a file share their assertions: by object is quicker than by content.
+        key = tuple(map(id, case.assertions))
+        found = self._checklists.get(key)
+        if found is not None and all(a is b.assertion for a, b in zip(case.assertions, found.checks, strict=True)):
+            return found
+        if any(map(has_template, case.assertions)):
+            return Checklist([compiled(assertion, case.variables) for assertion in case.assertions])
+        if len(self._checklists) >= self.KEPT:
+            self._checklists.clear()
+        checks = [compiled(assertion)._replace(assertion=assertion) for assertion in case.assertions]
+        found = self._checklists[key] = Checklist(checks)
         return found
 
     def messages(self, item: Item) -> tuple[Message, ...]:

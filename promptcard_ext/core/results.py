@@ -160,6 +160,8 @@ class ItemResult(Struct, frozen=True, omit_defaults=True):
     @property
     def cost_usd(self) -> Decimal | None:
         """What answer and further calls cost, or would have cost without a store; None when a price is not known."""
+        if not self.calls:
+            return None if self.generation is None else self.generation.cost_usd
         generations = [call.generation for call in self.calls]
         if self.generation is not None:
             generations.append(self.generation)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.card import Card
-from promptcard_ext.core.errors import CardError
-from promptcard_ext.core.matrix import Plan
+from promptcard_ext.core.errors import CardError, TemplateError
+from promptcard_ext.core.matrix import Plan, Prepared
 from tests.core.fakes import cases
 
 CARDS = [Card("c", f"{i} {{{{ n }}}}", version=i) for i in range(1, 4)]
@@ -92,7 +92,29 @@ def test_mistakes_show_before_the_first_call() -> None:
 
 
 def test_what_is_prepared_fits_the_plan() -> None:
-    prepared = Plan(CARDS, ["a:1"], cases(2, Assertion("contains", "x"))).prepare()
-    assert prepared.prompts[2][1][0].content == "3 1"
-    assert [len(checks) for checks in prepared.checks] == [1, 1]
-    assert prepared.case_uids == [case.uid for case in prepared.plan.cases]
+    plan = Plan(CARDS, ["a:1"], cases(2, Assertion("contains", "x")))
+    prepared = plan.prepare()
+    assert prepared.messages(plan.item(5))[0].content == "3 1"
+    assert [len(prepared.case(index).checklist.checks) for index in range(2)] == [1, 1]
+    assert [prepared.case(index).uid for index in range(2)] == [case.uid for case in plan.cases]
+
+
+def test_a_plan_too_large_to_keep_renders_the_same_prompts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Prepared, "KEPT", 2)
+    monkeypatch.setattr(Prepared, "KEPT_CHARS", 0)
+    plan = Plan([Card("c", "{{ n }}!")], ["a:1"], cases(9, Assertion("contains", "{{ n }}")))
+    prepared = plan.prepare()
+    assert [prepared.messages(item)[0].content for item in plan.items()] == [f"{n}!" for n in range(9)]
+    assert [prepared.case(n).checklist.checks[0].assertion.value for n in (8, 0, 8)] == ["8", "0", "8"]
+
+
+def test_cases_with_the_same_assertions_share_what_is_compiled() -> None:
+    prepared = Plan([Card("c", "{{ n }}")], ["a:1"], cases(3, Assertion("contains", "x"))).prepare()
+    assert prepared.case(0).checklist is prepared.case(2).checklist
+
+
+def test_an_assertion_with_variables_is_checked_with_those_of_each_case() -> None:
+    plan = Plan([Card("c", "{{ n }}")], ["a:1"], cases(2, Assertion("contains", "{{ other }}")))
+    with pytest.raises(TemplateError) as caught:
+        plan.prepare()
+    assert caught.value.code == "missing_variable"

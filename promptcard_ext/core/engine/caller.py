@@ -234,7 +234,11 @@ def _cost(price: Price | None, reply: Reply | Embeddings) -> Decimal | None:
     if hasattr(price, "cost_of"):
         return price.cost_of(reply.tokens)
     tokens = reply.tokens
-    return None if tokens.input is None or tokens.output is None else price.cost(tokens.input, tokens.output, tokens.cached or 0)
+    return (
+        None
+        if tokens.input is None or tokens.output is None
+        else price.cost(tokens.input, tokens.output, tokens.cached or 0)
+    )
 
 
 def _generation(

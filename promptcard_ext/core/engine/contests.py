@@ -29,7 +29,7 @@ class Contests:
 
     def concerns(self, item: Item) -> bool:
         """Tell whether the item's case has such an assertion."""
-        return bool(self._trials.prepared.case(item.case).contests)
+        return bool(self._trials.prepared.case(item.case).checklist.contests)
 
     def expect(self, item: Item) -> None:
         """Count an item that is going to be called."""
@@ -57,14 +57,14 @@ class Contests:
 
     async def _compete(self, group: list[Entry]) -> list[ItemResult]:
         item = group[0][0]
-        case = self._trials.prepared.case(item.case)
+        checks = self._trials.prepared.case(item.case).checklist
         found: list[dict[int, Verdict]] = [{} for _ in group]
         calls: list[Call] = []
         contenders = [
             Contender(tried.answer, tried.result.verdicts, tried.result.model, tried.result.label) for _, tried in group
         ]
-        for place in case.contests:
-            one = case.checks[place]
+        for place in checks.contests:
+            one = checks.checks[place]
             asker = ItemAsker(self._trials.caller, contenders[0].model, self._trials.prepared.nonce(item), item.repeat)
             for verdicts, finding in zip(found, await _findings(one, contenders, asker), strict=True):
                 verdicts[place] = verdict(one, finding)
@@ -78,14 +78,14 @@ class Contests:
         old = tried.result
         if tried.answer is None:
             return old
-        case = self._trials.prepared.case(item.case)
+        checks = self._trials.prepared.case(item.case).checklist
         own = iter(old.verdicts)
-        verdicts = tuple(contested[place] if place in contested else next(own) for place in range(len(case.checks)))
+        verdicts = tuple(contested[place] if place in contested else next(own) for place in range(len(checks.checks)))
         return self._trials.judged(item, verdicts, old.generation, old.cached, old.calls)
 
     def _judged(self, item: Item, tried: Tried, finding: Finding) -> ItemResult:
-        case = self._trials.prepared.case(item.case)
-        return self._merge((item, tried), {place: verdict(case.checks[place], finding) for place in case.contests})
+        checks = self._trials.prepared.case(item.case).checklist
+        return self._merge((item, tried), {place: verdict(checks.checks[place], finding) for place in checks.contests})
 
 
 _INCOMPLETE = Finding(

@@ -13,6 +13,9 @@ from promptcard_ext.core.item import Item
 from promptcard_ext.core.ports import Attempts
 from promptcard_ext.core.results import ItemResult
 
+# A provider that answers without waiting must not keep everybody else from the loop, who may want to stop.
+_PAUSE_EVERY = 8
+
 
 class Crew:
     """Works through a source of items. All of it lives on one event loop, so nothing is locked."""
@@ -27,6 +30,7 @@ class Crew:
         self._finished: list[ItemResult] = []
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._since_pause = 0
 
     # -- controls ------------------------------------------------------------------------------------------------------
 
@@ -102,8 +106,10 @@ class Crew:
             results = await self._try(item)
             self._finished += results
             self._news.set()
-            # A provider that answers without waiting must not keep everybody else from the loop, who may want to stop.
-            await asyncio.sleep(0)
+            self._since_pause += 1
+            if self._since_pause >= _PAUSE_EVERY:
+                self._since_pause = 0
+                await asyncio.sleep(0)
 
     async def _try(self, item: Item) -> list[ItemResult]:
         tried = await self.trials.run(item)

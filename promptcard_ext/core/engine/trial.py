@@ -12,10 +12,11 @@ from promptcard_ext.core.answer import Answer
 from promptcard_ext.core.assertions.base import Compiled, Finding
 from promptcard_ext.core.assertions.judging import check_one, grade, judge, verdict
 from promptcard_ext.core.assertions.sets import explain
-from promptcard_ext.core.card import Message
+from promptcard_ext.core.card import Message, ModelSettings
 from promptcard_ext.core.composition import combine
 from promptcard_ext.core.engine.asking import ItemAsker
 from promptcard_ext.core.engine.caller import Caller
+from promptcard_ext.core.engine.identity import request_hash
 from promptcard_ext.core.errors import ProviderError
 from promptcard_ext.core.item import Item
 from promptcard_ext.core.matrix import Prepared
@@ -47,6 +48,7 @@ class Trials:
     ) -> None:
         self.prepared, self.caller, self._known = prepared, caller, known
         self._labels = [card.label for card in prepared.plan.cards]
+        self._seeded: dict[tuple[int, int], ModelSettings] = {}
 
     async def run(self, item: Item) -> Tried:
         """Return the result of one item; whatever breaks is part of it."""
@@ -65,34 +67,41 @@ class Trials:
             broken = self.result(item, Outcome.ERROR, reason="provider_crashed", message=f"{message:.500}")
             return Tried(broken, None)
         answer = self.answer(item, request, generation)
-        case = self.prepared.case(item.case)
-        if not case.graded:
-            return Tried(self.judged(item, judge(case.own, answer), generation, cached), answer)
+        checks = self.prepared.case(item.case).checklist
+        if not checks.graded:
+            return Tried(self.judged(item, judge(checks.own, answer), generation, cached), answer)
         asker = ItemAsker(self.caller, plan.models[item.model], request.nonce, item.repeat)
         try:
-            verdicts, interrupted = await grade(case.own, answer, asker), False
+            verdicts, interrupted = await grade(checks.own, answer, asker), False
         except asyncio.CancelledError:
-            verdicts, interrupted = _interrupted(case.own, answer), True
+            verdicts, interrupted = _interrupted(checks.own, answer), True
         result = self.judged(item, verdicts, generation, cached, tuple(asker.calls))
         return Tried(result, answer, interrupted)
 
     def _request(self, item: Item, model: str) -> Request:
+        return Request(model, self.prepared.messages(item), self._settings_of(item), self.prepared.nonce(item))
+
+    def _settings_of(self, item: Item) -> ModelSettings:
         settings = self.prepared.plan.cards[item.card].settings
-        if settings.seed is not None and item.repeat:
-            settings = replace(settings, seed=settings.seed + item.repeat)
-        return Request(model, self.prepared.messages(item), settings, self.prepared.nonce(item))
+        if settings.seed is None or not item.repeat:
+            return settings
+        key = (item.card, item.repeat)
+        if key not in self._seeded:
+            self._seeded[key] = replace(settings, seed=settings.seed + item.repeat)
+        return self._seeded[key]
 
     def _without_answer(self, item: Item, provider: Provider, request: Request, error: ProviderError) -> ItemResult:
         outcome = Outcome.UNSCORED if error.code in _NOT_ASKED else Outcome.ERROR
         raw: str | None = getattr(error, "raw", None)
         # A reply that nobody can read was paid for all the same, and is kept.
-        kept = None if raw is None else Generation(provider.name, request.model, "", None, 0.0, raw=raw)
+        asked = request_hash(provider, request) if raw is not None else ""
+        kept = None if raw is None else Generation(provider.name, request.model, asked, None, 0.0, raw=raw)
         return self.result(item, outcome, error.code, str(error), generation=kept)
 
     def answer(self, item: Item, request: Request, generation: Generation) -> Answer:
         """Return the answer as assertions see it."""
         case = self.prepared.case(item.case)
-        if not case.looks_beyond_text:
+        if not case.checklist.looks_beyond_text:
             return Answer(generation.output, generation, case.case.variables, request.messages, request.settings)
         values = self.prepared.variables(item)
         card = self.prepared.plan.cards[item.card]

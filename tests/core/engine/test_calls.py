@@ -479,8 +479,8 @@ class TestJudging:
             raise ZeroDivisionError("our bug")
 
         prepared = plan(1, Assertion("not-contains", "0")).prepare()
-        case = prepared.case(0)
-        case.own = tuple(Compiled(one.assertion, one.uid, crash) for one in case.checks)
+        checks = prepared.case(0).checklist
+        checks.own = tuple(Compiled(one.assertion, one.uid, crash) for one in checks.checks)
 
         async def main() -> list[Any]:
             return [event async for event in execute(prepared, lambda _: Fake(), prices=PriceBook([]))]

@@ -1,0 +1,120 @@
+"""Pausing, resuming, retuning and deadlines."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from promptcard_ext.core.engine import Control, EngineOptions, execute
+from promptcard_ext.core.errors import RunError
+from promptcard_ext.core.events import ItemFinished, RunFinished
+from promptcard_ext.core.ports import Reply, Request
+from promptcard_ext.core.pricing import PriceBook
+from tests.core.fakes import Fake, plan
+from tests.run_async import run_async
+
+
+async def drive(number: int, fake: Fake, control: Control, **options: Any) -> list[Any]:
+    """Run a plan of so many items and return its events."""
+    events = execute(
+        plan(number).prepare(),
+        lambda _: fake,
+        prices=PriceBook([]),
+        options=EngineOptions(**options),
+        control=control,
+    )
+    async with asyncio.timeout(10):
+        return [event async for event in events]
+
+
+def test_a_paused_run_finishes_what_is_in_flight_and_starts_nothing() -> None:
+    async def main() -> None:
+        control, answer_now = Control(), asyncio.Event()
+
+        async def behave(request: Request, call: int) -> Reply:
+            if call == 3:
+                control.pause()
+            await answer_now.wait()
+            return Reply("x", 1.0)
+
+        fake = Fake(behave)
+        running = asyncio.ensure_future(drive(10, fake, control, concurrency=3))
+        while len(fake.requests) < 3:
+            await asyncio.sleep(0)
+        answer_now.set()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (len(fake.requests), fake.in_flight, control.paused) == (3, 0, True)
+        control.resume()
+        events = await running
+        assert sum(isinstance(event, ItemFinished) for event in events) == 10
+        assert not events[-1].cancelled
+
+    run_async(main())
+
+
+def test_a_run_may_be_paused_before_it_begins() -> None:
+    async def main() -> None:
+        control, fake = Control(), Fake()
+        control.pause()
+        running = asyncio.ensure_future(drive(2, fake, control))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert fake.requests == []
+        control.cancel()
+        assert (await running)[-1].cancelled
+
+    run_async(main())
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 7), (7, 2)])
+def test_another_concurrency_holds_while_the_run_goes_on(before: int, after: int) -> None:
+    async def main() -> None:
+        control, gate = Control(), asyncio.Semaphore(0)
+
+        async def behave(request: Request, call: int) -> Reply:
+            await gate.acquire()
+            return Reply("x", 1.0)
+
+        fake = Fake(behave)
+        running = asyncio.ensure_future(drive(60, fake, control, concurrency=before))
+        while fake.in_flight < before:
+            await asyncio.sleep(0)
+        control.retune(after)
+        for _ in range(20):  # those in flight come back, others take their place
+            gate.release()
+            await asyncio.sleep(0)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert fake.in_flight == after
+        assert control.limits() == {"fake": after}
+        for _ in range(60):
+            gate.release()
+        await running
+
+    run_async(main())
+
+
+def test_a_concurrency_of_nothing_is_refused() -> None:
+    with pytest.raises(RunError) as caught:
+        Control().retune(0)
+    assert caught.value.code == "run_options"
+
+
+def test_a_run_ends_at_its_deadline_and_keeps_what_it_has() -> None:
+    async def behave(request: Request, call: int) -> Reply:
+        if call > 3:
+            await asyncio.Event().wait()
+        return Reply("x", 1.0)
+
+    events = run_async(drive(9, Fake(behave), Control(), concurrency=2, deadline_s=0.05))
+    last = events[-1]
+    assert isinstance(last, RunFinished)
+    assert (last.cancelled, last.reason, last.counts.done) == (True, "deadline", 3)
+
+
+def test_a_run_that_was_stopped_says_why() -> None:
+    control = Control()
+    control.cancel("the kernel restarts")
+    last = run_async(drive(3, Fake(), control))[-1]
+    assert (last.cancelled, last.reason) == (True, "the kernel restarts")
