@@ -44,12 +44,16 @@ def all_of(outcomes: Iterable[Outcome]) -> Outcome:
 
 
 class Tokens(Struct, frozen=True, omit_defaults=True):
-    """Token counts by kind; None is unknown. ``cached`` is part of ``input``, ``reasoning`` of ``output``."""
+    """Token counts by kind; None is unknown.
+
+    ``cached`` (read from the provider's cache) and ``cache_write`` are part of ``input``, ``reasoning`` of ``output``.
+    """
 
     input: int | None = None
     output: int | None = None
     cached: int | None = None
     reasoning: int | None = None
+    cache_write: int | None = None
 
 
 class Generation(Struct, frozen=True, omit_defaults=True):

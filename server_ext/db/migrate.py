@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
@@ -15,7 +16,7 @@ from msgspec import Struct
 from sqlalchemy.dialects.postgresql import insert
 
 from promptcard_ext.core.errors import SetupError
-from promptcard_ext.core.pricing import shipped_prices
+from promptcard_ext.core.pricing import Price, shipped_prices
 from server_ext.db.engine import make_engine
 from server_ext.db.errors import translated
 from server_ext.db.tables import price_book
@@ -132,12 +133,22 @@ def _check_roles(connection: sa.Connection) -> None:
 
 def _add_shipped_prices(connection: sa.Connection) -> None:
     """Add the prices of the package that the price book lacks; a row that is there stays as it is."""
-    rows = [
-        {"id": price.id, **{name: getattr(price, name) for name in price.__struct_fields__ if name != "row_id"}}
-        for price in shipped_prices()
-    ]
+    rows = [_row(price) for price in shipped_prices() if fits(price)]
     if rows:
         connection.execute(insert(price_book).on_conflict_do_nothing(), rows)
+
+
+def fits(price: Price) -> bool:
+    """Tell whether the table can hold a price whole; half of one would be a wrong one."""
+    return not price.tiers and not price.per_call and price.cache_write_per_mtok is None and "@" not in price.provider
+
+
+def _row(price: Price) -> dict[str, Any]:
+    names = [column.name for column in price_book.columns if column.name in price.__struct_fields__]
+    row = {"id": price.id, **{name: getattr(price, name) for name in names}}
+    if price.output_per_mtok is None:
+        row["output_per_mtok"] = 0  # The column wants a number, and what is never written costs nothing.
+    return row
 
 
 @contextmanager

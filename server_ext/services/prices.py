@@ -21,6 +21,7 @@ def load(database: Database) -> PriceBook:
                 input_per_mtok=row.input_per_mtok,
                 output_per_mtok=row.output_per_mtok,
                 cached_input_per_mtok=row.cached_input_per_mtok,
+                reasoning_per_mtok=row.reasoning_per_mtok,
                 valid_from=row.valid_from,
                 valid_to=row.valid_to,
                 source=row.source,
