@@ -3,22 +3,62 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
-import json
-import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+import base64
+import hashlib
+import io
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
-import msgspec
+from yarl import URL
 
-from promptcard_ext.core.errors import ProviderError, UnknownModel
+from promptcard_ext._version import __version__
+from promptcard_ext.core.errors import ProviderError
+from promptcard_ext.providers.refusal import Refusal
 
 MAX_BODY_BYTES = 10_000_000
+# An event of a stream holds a token in some 300 bytes, so that a long answer is many times its text.
+MAX_STREAM_BYTES = 100_000_000
 CONNECT_TIMEOUT_S = 10.0
-_DECODER = msgspec.json.Decoder()
+# Uvicorn, in which many model servers run, closes an idle connection after 5 s. A request that is sent at that moment
+# is lost, and nobody knows whether it was carried out.
+_KEEP_ALIVE_S = 4.5
+_DRAIN_S = 0.2
+_LARGE = 1_000_000
+
+
+class Received(NamedTuple):
+    """A whole body, and the headers that came with it."""
+
+    raw: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def content_type(self) -> str:
+        """Value of the header, or an empty text."""
+        return self.headers.get("Content-Type", "")
+
+
+class Sink(Protocol):
+    """What takes the parts of a stream as they come."""
+
+    def feed(self, data: bytes) -> bool:
+        """Take the next part, cut anywhere; return whether the answer is complete.
+
+        Raises:
+            ProviderError: The stream reports an error or cannot be read.
+        """
+
+    def close(self) -> None:
+        """Take note that the stream has ended.
+
+        Raises:
+            ProviderError: It ended too early.
+        """
+
+    def received(self) -> str:
+        """Return what was received so far, for the record."""
 
 
 class Http:
@@ -27,20 +67,30 @@ class Http:
     Args:
         name: Provider's name, for errors.
         base_url: May hold a name and password, which are sent but shown nowhere.
-        headers: Sent with every request; may hold a credential, so they are in no error and no repr.
+        key: Sent as a bearer token, shown nowhere.
+
+    Attributes:
+        endpoint: Where it calls, without credentials.
+        limit_key: The endpoint with a hash of the credential: what shares a rate limit.
     """
 
-    def __init__(self, name: str, base_url: str, headers: Mapping[str, str]) -> None:
-        self.name, self._url = name, base_url.rstrip("/")
-        self.base_url = without_credentials(self._url)
-        self._headers = dict(headers)
+    def __init__(self, name: str, base_url: str, key: str = "") -> None:
+        self._url = base_url.rstrip("/")
+        self.endpoint = without_credentials(self._url)
+        self._key, password = key, _password(self._url)
+        self.refusal = Refusal(name, self.endpoint, (key, password))
+        self.limit_key = _limit_key(self.endpoint, self._url, key)
         self._session: aiohttp.ClientSession | None = None
+        self._urls: dict[str, URL] = {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.endpoint}>"
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
-                headers=self._headers,
-                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
+                headers=self._headers(),
+                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=_KEEP_ALIVE_S),
                 # The engine sets the deadline of a call; here only the connection has one.
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
                 trust_env=False,
@@ -49,134 +99,134 @@ class Http:
             )
         return self._session
 
+    def _headers(self) -> dict[str, str]:
+        headers = {
+            "Content-Type": "application/json",
+            # Nothing compressed: a small reply is slower to unpack than to send, and a bomb unpacks to anything.
+            "Accept-Encoding": "identity",
+            "User-Agent": f"promptcards/{__version__}",
+        }
+        if self._key:
+            if not (self._key.isascii() and self._key.isprintable()):
+                raise ProviderError(
+                    f"The API key for {self.refusal.where} holds a character that no key has.",
+                    code="provider_auth",
+                    sent=False,
+                    hint="Copy it again, without quotation marks, spaces and line breaks.",
+                )
+            headers["Authorization"] = f"Bearer {self._key}"
+        elif has_credentials(self._url):
+            headers["Authorization"] = _basic(self._url)
+        return headers
+
+    def _target(self, path: str) -> URL:
+        try:
+            url = URL(without_credentials(self._url) + path)
+        except ValueError:
+            raise self.refusal.bad_address() from None
+        self._urls[path] = url
+        return url
+
     async def close(self) -> None:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
 
-    @asynccontextmanager
-    async def post(self, path: str, body: Any) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send JSON and give the response, once its status is known to be 200.
+    async def fetch(self, path: str, data: bytes) -> Received:
+        """Send JSON and return the whole body of the reply.
 
         Raises:
-            ProviderError: With the class of failure, as `refusal` says.
+            ProviderError: With the class of failure, as `Refusal` says; ``reply_too_long`` above 10 MB.
         """
+        response = await self._send(path, data)
         try:
-            data = msgspec.json.encode(body)
-        except UnicodeEncodeError:
-            # A lone surrogate, which has no UTF-8; written as an escape it is JSON.
-            data = json.dumps(msgspec.to_builtins(body)).encode()
+            return Received(await self._read(response), response.headers)
+        finally:
+            response.release()
+
+    async def stream(self, path: str, data: bytes, sink: Sink) -> Mapping[str, str]:
+        """Send JSON, feed the reply to ``sink`` as it comes, and return the headers.
+
+        Raises:
+            ProviderError: As `fetch` says, and what ``sink`` raises. What was received so far is in ``raw``.
+        """
+        response = await self._send(path, data)
         try:
-            async with self._open().post(self._url + path, data=data, headers=_JSON, allow_redirects=False) as response:
-                if response.status != 200:
-                    raise await self._refusal(response)
-                yield response
+            await self._pour(response, sink)
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise self.refusal.broken(_broke_off(error), sink.received()) from None
+        except asyncio.CancelledError as error:
+            # Whoever ends a call by a deadline finds there what it had paid for by then.
+            error.raw = self.refusal.excerpt(sink.received())  # type: ignore[attr-defined]
+            raise
+        finally:
+            response.release()
+        return response.headers
+
+    async def _send(self, path: str, data: bytes) -> aiohttp.ClientResponse:
+        url = self._urls.get(path) or self._target(path)
+        # aiohttp takes up to a megabyte at once; more is to be given as a file, which it sends in parts.
+        body = data if len(data) < _LARGE else io.BytesIO(data)
+        try:
+            response = await self._open().post(url, data=body, allow_redirects=False)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise self.unreachable(error) from None
+            raise self.refusal.unreachable(error) from None
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-            raise ProviderError(
-                f"The address of {self.name}, '{self.base_url:.200}', is no web address.",
-                code="provider_address",
-                sent=False,
-                hint="Write it as http://HOST:PORT/….",
-            ) from None
-        except (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError) as error:
-            raise self.broken(f"the reply broke off ({type(error).__name__})") from None
-
-    def unreachable(self, error: Exception) -> ProviderError:
-        """Return the error for an endpoint that takes no connection."""
-        return ProviderError(
-            f"{self.name} at {self.base_url} takes no connection ({error.__class__.__name__}).",
-            code="provider_unreachable",
-            retryable=True,
-            sent=False,
-            hint="Is it running, and is the address right?",
-        )
-
-    def broken(self, what: str) -> ProviderError:
-        """Return the error for a reply that did not arrive whole; the call may have been paid for."""
-        return ProviderError(f"{self.name} at {self.base_url}: {what}.", code="broken_reply", retryable=True)
-
-    async def read_json(self, response: aiohttp.ClientResponse) -> dict[str, Any]:
-        """Return the body as a mapping.
-
-        Raises:
-            ProviderError: It is longer than 10 MB (``reply_too_long``), not JSON, or not a mapping.
-        """
-        raw = await read_capped(response, self.name)
+            raise self.refusal.bad_address() from None
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise self.refusal.broken(_broke_off(error)) from None
+        if 200 <= response.status < 300:
+            return response
         try:
-            value = decode(raw)
-        except (ValueError, RecursionError):
-            raise self.broken("the reply is not JSON") from None
-        if not isinstance(value, dict):
-            raise self.broken("the reply is not a JSON object")
-        if value.get("error"):
-            raise ProviderError(
-                f"{self.name} at {self.base_url} answered with an error: {_error_text(value)}.",
-                code="provider_refused",
-            )
-        return value
-
-    async def _refusal(self, response: aiohttp.ClientResponse) -> ProviderError:
-        try:
-            raw = await read_capped(response, self.name)
-        except (ProviderError, aiohttp.ClientError, ConnectionError):
+            raw = await self._read(response)
+        except ProviderError:
             # The status says enough.
             raw = b""
-        return self.refusal(response.status, raw, response.headers)
+        finally:
+            response.release()
+        raise self.refusal.of_status(response.status, raw, response.headers)
 
-    def refusal(self, status: int, raw: bytes, headers: Mapping[str, str]) -> ProviderError:
-        """Return the error for a reply with a status other than 200."""
-        detail = _detail(raw)
-        where = f"{self.name} at {self.base_url}"
-        if status == 429:
-            return ProviderError(
-                f"{where} refuses for now (429): {detail}.",
-                code="provider_429",
-                retryable=True,
-                retry_after_s=retry_after(headers),
-                hint="Lower the concurrency, or ask for a higher rate limit.",
-            )
-        if status >= 500:
-            return ProviderError(
-                f"{where} failed ({status}): {detail}.",
-                code="provider_5xx",
-                retryable=True,
-                retry_after_s=retry_after(headers),
-            )
-        if status == 404:
-            return UnknownModel(
-                f"{where} does not know this (404): {detail}.", hint="Check the model's name and the address."
-            )
-        if status in (401, 403):
-            return ProviderError(
-                f"{where} refuses the credential ({status}): {detail}.",
-                code="provider_auth",
-                hint="Check the API key.",
-            )
-        return ProviderError(f"{where} refuses the request ({status}): {detail}.", code="provider_refused")
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        content, parts, size = response.content, [], 0
+        try:
+            while part := await content.readany():
+                if content.at_eof() and not parts:
+                    return part if len(part) <= MAX_BODY_BYTES else self._too_long([part])
+                parts.append(part)
+                size += len(part)
+                if size > MAX_BODY_BYTES:
+                    self._too_long(parts)
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise self.refusal.broken(_broke_off(error), b"".join(parts)) from None
+        return b"".join(parts)
 
+    def _too_long(self, parts: list[bytes]) -> bytes:
+        raise self.refusal.too_long(MAX_BODY_BYTES, b"".join(parts))
 
-# Nothing compressed: a small reply is slower to unpack than to send, and a bomb unpacks to anything.
-_JSON = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    async def _pour(self, response: aiohttp.ClientResponse, sink: Sink) -> None:
+        content, size = response.content, 0
+        while part := await content.readany():
+            size += len(part)
+            if size > MAX_STREAM_BYTES:
+                raise self.refusal.too_long(MAX_STREAM_BYTES, sink.received())
+            if sink.feed(part):
+                return await self._drain(content)
+        sink.close()
+        return None
 
-
-def decode(raw: bytes) -> Any:
-    """Return the JSON value of ``raw``; a lone surrogate (half an emoji, cut off by a token limit) is kept.
-
-    Raises:
-        ValueError: It is not JSON.
-        RecursionError: It is nested too deeply.
-    """
-    try:
-        return _DECODER.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        # msgspec is strict about surrogates; an answer that was paid for is not given up over half a character.
-        return json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+    async def _drain(self, content: aiohttp.StreamReader) -> None:
+        """Read what follows the end of the answer, or the connection could not be used again."""
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                while not content.at_eof() and await content.readany():
+                    pass
+        except (TimeoutError, aiohttp.ClientError, ConnectionError):
+            # The answer is here; the connection is closed instead.
+            pass
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _broke_off(error: Exception) -> str:
+    return f"the reply broke off ({type(error).__name__})"
 
 
 def without_credentials(url: str) -> str:
@@ -185,54 +235,28 @@ def without_credentials(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    _, at, place = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=place)) if at else url
 
 
-async def read_capped(response: aiohttp.ClientResponse, name: str) -> bytes:
-    """Return the decompressed body, or raise `ProviderError` when it is longer than 10 MB."""
-    length = response.content_length
-    if length is not None and length <= MAX_BODY_BYTES and "Content-Encoding" not in response.headers:
-        return await response.read()
-    parts, size = [], 0
-    async for part in response.content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise ProviderError(f"The reply of {name} is longer than {MAX_BODY_BYTES:,} bytes.", code="reply_too_long")
-    return b"".join(parts)
+def has_credentials(url: str) -> bool:
+    """Tell whether there is a name or a password in ``url``."""
+    return without_credentials(url) != url
 
 
-def token_count(value: Any) -> int | None:
-    """Return a count that a provider reported; nonsense (negative, fractional, text) is unknown, not counted."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
+def _basic(url: str) -> str:
+    parsed = URL(url)
+    pair = f"{parsed.user or ''}:{parsed.password or ''}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a ``Retry-After`` header (a number or a date), or None when there is none to follow."""
-    value = headers.get("Retry-After", "").strip()
-    if not value:
-        return None
+def _password(url: str) -> str:
     try:
-        return max(0.0, float(value))
+        return URL(url).password or ""
     except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError, OverflowError):
-        return None
+        return ""
 
 
-def _detail(raw: bytes) -> str:
-    try:
-        value = decode(raw)
-    except (ValueError, RecursionError):
-        return "no explanation" if not raw else "an answer that is not JSON"
-    return _error_text(value) if isinstance(value, dict) else "no explanation"
-
-
-def _error_text(value: dict[str, Any]) -> str:
-    error = value.get("error")
-    text = error.get("message") if isinstance(error, dict) else error
-    # One line, printable and short: this goes to logs and terminals.
-    printable = "".join(sign if sign.isprintable() else " " for sign in str(text or "no explanation")[:2000])
-    return " ".join(printable.split())[:300].rstrip(".")
+def _limit_key(endpoint: str, url: str, key: str) -> str:
+    credential = f"{url}\n{key}" if key or has_credentials(url) else ""
+    return f"{endpoint}#{hashlib.sha256(credential.encode()).hexdigest()[:12]}" if credential else endpoint
