@@ -36,7 +36,13 @@ async def _drive(context: Context, lease: tasks.Lease, shard: shards.Shard, cont
     prepared = shard.plan.prepare()
     width = shard.document.concurrency
     # Announced in portions of what can be in flight: what a dead worker leaves unknown is then about what it called.
-    options = EngineOptions(concurrency=width, timeout_s=shard.document.timeout_s, claim=width)
+    options = EngineOptions(
+        concurrency=width,
+        timeout_s=shard.document.timeout_s,
+        claim=width,
+        judges=tuple(shard.document.judges),
+        embedder=shard.document.embedder,
+    )
     providers = Providers()
     recorder = Recorder(context, lease, prepared, shard.version_ids)
     items = {item.ordinal: item for item in shard.pending}

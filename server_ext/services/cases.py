@@ -70,7 +70,16 @@ def replace_all(scope: Scope, card: str, cases: Sequence[Case]) -> int:
         scope.require("test:update")
     if rows:
         statement = insert(test_cases)
-        changed = ("position", "name", "input_variables", "expected_output", "assertions", "priority")
+        changed = (
+            "position",
+            "name",
+            "input_variables",
+            "expected_output",
+            "assertions",
+            "priority",
+            "threshold",
+            "metadata",
+        )
         statement = statement.on_conflict_do_update(
             index_elements=["workspace_id", "card_id", "case_uid"],
             set_={**{name: statement.excluded[name] for name in changed}, "updated_at": sa.func.now()},
@@ -92,7 +101,13 @@ def load(scope: Scope, card_id: UUID) -> list[tuple[UUID, Case]]:
 
 def as_case(row: Any) -> Case:
     """Return the case that a row of ``test_cases`` or ``run_cases`` holds."""
-    values = {"variables": row.input_variables, "assertions": row.assertions, "name": row.name}
+    values = {
+        "variables": row.input_variables,
+        "assertions": row.assertions,
+        "name": row.name,
+        "threshold": row.threshold,
+        "metadata": row.metadata,
+    }
     return msgspec.convert(values, Case)
 
 
@@ -107,6 +122,8 @@ def _row(workspace_id: UUID, card_id: UUID, position: int, case: Case) -> dict[s
         "expected_output": case.expected_output,
         "assertions": msgspec.to_builtins(case.assertions),
         "priority": case.priority,
+        "threshold": case.threshold,
+        "metadata": case.metadata,
     }
 
 
@@ -120,4 +137,6 @@ def _as_dict(row: Any) -> dict[str, Any]:
         "expected_output": row.expected_output,
         "assertions": row.assertions,
         "priority": row.priority,
+        "threshold": row.threshold,
+        "metadata": row.metadata,
     }

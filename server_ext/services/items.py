@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from promptcard_ext.core.results import Generation, ItemResult, Outcome, Tokens, Verdict
+from promptcard_ext.core.results import Call, Generation, ItemResult, Outcome, Tokens, Verdict
 from server_ext.db.tables import card_versions, generations, run_cases, run_events, test_executions
 from server_ext.services import runs as run_service
 from server_ext.services.scope import Scope
@@ -72,7 +75,7 @@ def _numbered(
             test_executions,
             run_cases.c.name.label("case_name"),
             card_versions.c.version.label("version"),
-            *(column.label(f"g_{column.name}") for column in generations.c if column.name not in ("request",)),
+            *_answer_columns(),
         )
         .join(
             run_cases,
@@ -93,10 +96,27 @@ def _numbered(
         .limit(limit)
     )
     card = run["plan"]["card"]
-    return [(row.event_seq, _item(card, row)) for row in scope.connection.execute(query)]
+    rows = scope.connection.execute(query).all()
+    further = _further(scope, rows)
+    return [(row.event_seq, _item(card, row, further)) for row in rows]
 
 
-def _item(card: str, row: Any) -> ItemResult:
+def _answer_columns() -> list[sa.ColumnElement[Any]]:
+    return [column.label(f"g_{column.name}") for column in generations.c if column.name != "request"]
+
+
+def _further(scope: Scope, rows: Sequence[Any]) -> dict[str, Generation]:
+    """Return the answers of judges and the like by their ids."""
+    ids = [UUID(call["generation_id"]) for row in rows for call in row.calls]
+    if not ids:
+        return {}
+    wanted = _g.id == sa.any_(sa.cast(ids, ARRAY(sa.Uuid)))
+    query = sa.select(*_answer_columns()).where(_g.workspace_id == scope.workspace_id, wanted)
+    found = scope.connection.execute(query)
+    return {str(row.g_id): _generation(row) for row in found}
+
+
+def _item(card: str, row: Any, further: dict[str, Generation]) -> ItemResult:
     return ItemResult(
         ordinal=row.ordinal,
         card=card,
@@ -111,6 +131,9 @@ def _item(card: str, row: Any) -> ItemResult:
         message=row.message or "",
         verdicts=tuple(msgspec.convert(row.assertion_results, list[Verdict])),
         generation=_generation(row) if row.generation_id else None,
+        score=row.score,
+        cached=row.cached,
+        calls=tuple(Call(call["purpose"], further[call["generation_id"]], call["cached"]) for call in row.calls),
     )
 
 
@@ -130,4 +153,6 @@ def _generation(row: Any) -> Generation:
         price_id=str(row.g_price_id) if row.g_price_id else None,
         tool_calls=row.g_tool_calls,
         attempts=row.g_calls,
+        logprobs=tuple(row.g_logprobs) if row.g_logprobs else None,
+        raw=None if row.g_output_raw is None else row.g_output_raw.decode("utf-8", "surrogatepass"),
     )

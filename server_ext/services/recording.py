@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from promptcard_ext.core.card import Message, ModelSettings
 from promptcard_ext.core.item import Item
-from promptcard_ext.core.results import ItemResult
+from promptcard_ext.core.results import Generation, ItemResult
 from server_ext.db import rollups
 from server_ext.db.tables import attempts, generations, runs, test_executions
 from server_ext.services import runs as run_service
@@ -49,10 +49,11 @@ def record(connection: sa.Connection, lease: Lease, version_ids: Sequence[UUID],
     # Recorders of one run take turns on its row: that gives events their order, and counts that add up.
     run = run_service.lock(connection, lease.workspace_id, lease.run_id)  # type: ignore[arg-type]
     generation_ids = _insert_generations(connection, lease, batch)
+    calls = _insert_calls(connection, lease, batch)
     seq = run.event_seq + 1
     rows = [
-        _execution(run, lease, version_ids[one.item.card], one, generation_id, seq)
-        for one, generation_id in zip(batch, generation_ids, strict=True)
+        _execution(run, lease, version_ids[one.item.card], one, generation_id, seq) | {"calls": further}
+        for one, generation_id, further in zip(batch, generation_ids, calls, strict=True)
     ]
     stored = _insert_executions(connection, rows)
     _close_attempts(connection, lease, [one.item.ordinal for one in batch], stored)
@@ -75,19 +76,38 @@ def _insert_generations(connection: sa.Connection, lease: Lease, batch: Sequence
     return [next(ids) if one.result.generation is not None else None for one in batch]
 
 
+def _insert_calls(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -> list[list[dict[str, Any]]]:
+    """Store what judges answered, and return per result the purpose and the generation of each call."""
+    calls = [(place, call) for place, one in enumerate(batch) for call in one.result.calls]
+    found: list[list[dict[str, Any]]] = [[] for _ in batch]
+    if calls:
+        rows = [_row(lease, call.generation, {"purpose": call.purpose}) for _, call in calls]
+        statement = sa.insert(generations).returning(generations.c.id, sort_by_parameter_order=True)
+        ids = connection.execute(statement, rows).scalars()
+        for (place, call), generation_id in zip(calls, ids, strict=True):
+            found[place].append({"purpose": call.purpose, "generation_id": str(generation_id), "cached": call.cached})
+    return found
+
+
 def _generation(lease: Lease, one: Recorded) -> dict[str, Any]:
-    generation = one.result.generation
-    assert generation is not None
+    assert one.result.generation is not None
+    request = {"messages": msgspec.to_builtins(one.messages), "settings": msgspec.to_builtins(one.settings)}
+    return _row(lease, one.result.generation, request)
+
+
+def _row(lease: Lease, generation: Generation, request: dict[str, Any]) -> dict[str, Any]:
     tokens = generation.tokens
     return {
         "workspace_id": lease.workspace_id,
         "request_hash": generation.request_hash,
-        "request": {"messages": msgspec.to_builtins(one.messages), "settings": msgspec.to_builtins(one.settings)},
+        "request": request,
         "provider": generation.provider,
         "model": generation.model,
         "model_reported": generation.model_reported,
         "fingerprint": generation.fingerprint,
         "output": generation.output,
+        "output_raw": None if generation.raw is None else generation.raw.encode("utf-8", "surrogatepass"),
+        "logprobs": msgspec.to_builtins(generation.logprobs),
         "tool_calls": generation.tool_calls,
         "finish_reason": generation.finish_reason,
         "tokens_input": tokens.input,
@@ -125,7 +145,10 @@ def _execution(
         "latency_ms": generation.latency_ms if generation else None,
         "tokens_input": generation.tokens.input if generation else None,
         "tokens_output": generation.tokens.output if generation else None,
-        "cost_usd": generation.cost_usd if generation else None,
+        # Judges included: it is what the item cost.
+        "cost_usd": result.cost_usd,
+        "score": result.score,
+        "cached": result.cached,
         "attempt": lease.attempt,
         "event_seq": seq,
     }

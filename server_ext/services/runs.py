@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from promptcard_ext._version import __version__
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
+from promptcard_ext.core.engine import check_needs
 from promptcard_ext.core.errors import CardError
 from promptcard_ext.core.identity import digest
 from promptcard_ext.core.matrix import Plan
@@ -35,6 +36,8 @@ class RunSpec(Struct, frozen=True, forbid_unknown_fields=True):
         cases: Names of the cases to run; empty takes all.
         concurrency: Most calls in flight per worker.
         timeout_s: Longest time for one call.
+        judges: Models that judge where an assertion needs one; several are a panel.
+        embedder: Model that makes vectors where an assertion needs them.
     """
 
     card: str
@@ -45,6 +48,8 @@ class RunSpec(Struct, frozen=True, forbid_unknown_fields=True):
     concurrency: Annotated[int, Meta(ge=1, le=512)] = 16
     timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 120.0
     name: Annotated[str, Meta(max_length=255)] = ""
+    judges: Annotated[list[str], Meta(max_length=9)] = []
+    embedder: str | None = None
 
 
 class PlannedVersion(Struct, frozen=True):
@@ -66,6 +71,8 @@ class PlanDocument(Struct, frozen=True):
     concurrency: int
     timeout_s: float
     spec_hash: str = ""
+    judges: list[str] = []
+    embedder: str | None = None
 
     @property
     def per_case(self) -> int:
@@ -87,13 +94,13 @@ def create(scope: Scope, spec: RunSpec, idempotency_key: str | None = None) -> d
     spec_hash = digest(msgspec.to_builtins(spec))
     if idempotency_key and (known := _by_idempotency_key(scope, idempotency_key, spec_hash)):
         return known
-    for reference in spec.models:
+    for reference in (*spec.models, *spec.judges, *filter(None, [spec.embedder])):
         check_model(reference)
     head = cards.get(scope, spec.card)
     chosen = cards.versions(scope, spec.card, spec.versions or [head["latest_version"]])
     picked = _pick(cases.load(scope, head["id"]), spec.cases, head["name"])
     plan = Plan([v.card for v in chosen], spec.models, [case for _, case in picked], spec.repeats)
-    plan.prepare()
+    check_needs(plan.prepare(), spec.judges, spec.embedder)
     document = PlanDocument(
         head["name"],
         [PlannedVersion(v.id, v.card.version, v.card.label, v.content_hash) for v in chosen],
@@ -102,6 +109,8 @@ def create(scope: Scope, spec: RunSpec, idempotency_key: str | None = None) -> d
         spec.concurrency,
         spec.timeout_s,
         spec_hash,
+        list(spec.judges),
+        spec.embedder,
     )
     name = spec.name or " vs ".join(v.card.label for v in chosen)
     run_id = _insert(scope, head["id"], name, document, plan.total, idempotency_key)
@@ -172,6 +181,8 @@ def _insert_cases(scope: Scope, run_id: UUID, picked: list[tuple[UUID, Case]]) -
             "name": case.name,
             "input_variables": case.variables,
             "assertions": msgspec.to_builtins(case.assertions),
+            "threshold": case.threshold,
+            "metadata": case.metadata,
         }
         for position, (case_id, case) in enumerate(picked)
     ]

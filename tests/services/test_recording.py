@@ -43,7 +43,7 @@ def result_of(shard: Shard, ordinal: int, said: str = "Hello") -> Recorded:
         ordinal, "greet", 1, "greet@1", "simulated:echo", case.name, case.uid, item.repeat, outcome,
         generation=None if outcome is Outcome.ERROR else generation,
     )  # fmt: skip
-    messages = shard.plan.prepare().prompts[item.card][item.case]
+    messages = shard.plan.prepare().messages(item)
     return Recorded(item, result, item.case + shard.plan.first_case, messages, shard.plan.cards[item.card].settings)
 
 

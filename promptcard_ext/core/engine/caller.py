@@ -67,7 +67,7 @@ class Caller:
 
     def price(self, provider: Provider, model: str) -> Price | None:
         """Return today's price of a model, or None when it is not known."""
-        return self.prices.find(provider.price_key, model, datetime.now(UTC).date())
+        return self.prices.find(provider.price_key, model, datetime.now(UTC).date(), endpoint=provider.endpoint)
 
     # -- controls ------------------------------------------------------------------------------------------------------
 
@@ -229,16 +229,7 @@ def _too_slow(provider: Provider, model: str, timeout_s: float) -> ProviderError
 
 
 def _cost(price: Price | None, reply: Reply | Embeddings) -> Decimal | None:
-    if price is None:
-        return None
-    if hasattr(price, "cost_of"):
-        return price.cost_of(reply.tokens)
-    tokens = reply.tokens
-    return (
-        None
-        if tokens.input is None or tokens.output is None
-        else price.cost(tokens.input, tokens.output, tokens.cached or 0)
-    )
+    return None if price is None else price.cost_of(reply.tokens)
 
 
 def _generation(

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 
+from promptcard_ext.core.budget import upper_cost
 from promptcard_ext.core.card import Message, ModelSettings
 from promptcard_ext.core.errors import ProviderError
 from promptcard_ext.core.ports import Budget, Request
@@ -43,8 +44,6 @@ class Purse:
                 sent=False,
                 hint="Give the model a price, or run without a budget.",
             )
-        from promptcard_ext.core.budget import upper_cost
-
         return upper_cost(price, messages, settings)
 
     async def reserve(self, usd: Decimal) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from promptcard_ext.core.engine.caller import Caller
 from promptcard_ext.core.engine.control import Control
 from promptcard_ext.core.engine.crew import Crew
-from promptcard_ext.core.engine.options import EngineOptions
+from promptcard_ext.core.engine.options import EngineOptions, Mode
 from promptcard_ext.core.engine.purse import Purse
 from promptcard_ext.core.engine.trial import Trials
 from promptcard_ext.core.errors import RunError
@@ -54,7 +54,8 @@ async def execute(
     """
     options, control = options or EngineOptions(), control or Control()
     caller = Caller(provider_of, prices, options, store, None if budget is None else Purse(budget))
-    _check_start(prepared, caller)
+    check_needs(prepared, options.judges, options.embedder)
+    _check_prices(prepared, caller)
     total = prepared.plan.total if items is None else len(items)
     source = prepared.plan.items() if items is None else iter(items)
     crew = Crew(Trials(prepared, caller, known), attempts, source)
@@ -83,24 +84,30 @@ async def execute(
     yield RunFinished(counts, cancelled=counts.done < counts.total, reason=crew.reason)
 
 
-def _check_start(prepared: Prepared, caller: Caller) -> None:
-    options = caller.options
-    for kind in sorted(prepared.needs):
-        if kind == "judge" and not options.judges:
-            raise RunError(
-                "An assertion of this run needs a judge, and there is none.",
-                hint="Give the run a judge, such as judge='openai:gpt-4.1-mini', or the assertion a 'provider'.",
-                code="no_judge",
-            )
-        if kind == "embedder" and options.embedder is None:
-            raise RunError(
-                "An assertion of this run needs an embedding model, and there is none.",
-                hint="Give the run one, such as embedder='openai:text-embedding-3-small'.",
-                code="no_embedder",
-            )
-    if caller.purse is None or options.mode == "replay":
+def check_needs(prepared: Prepared, judges: Sequence[str], embedder: str | None) -> None:
+    """Refuse a run whose assertions need a model that it does not have.
+
+    Raises:
+        RunError: An assertion needs a judge (``no_judge``) or an embedding model (``no_embedder``).
+    """
+    if "judge" in prepared.needs and not judges:
+        raise RunError(
+            "An assertion of this run needs a judge, and there is none.",
+            hint="Give the run a judge, such as openai:gpt-4.1-mini, or the assertion a 'provider'.",
+            code="no_judge",
+        )
+    if "embedder" in prepared.needs and embedder is None:
+        raise RunError(
+            "An assertion of this run needs an embedding model, and there is none.",
+            hint="Give the run an embedder, such as openai:text-embedding-3-small, or the assertion a 'provider'.",
+            code="no_embedder",
+        )
+
+
+def _check_prices(prepared: Prepared, caller: Caller) -> None:
+    if caller.purse is None or caller.options.mode is Mode.REPLAY:
         return
-    for reference in {*prepared.plan.models, *options.judges}:
+    for reference in dict.fromkeys((*prepared.plan.models, *caller.options.judges)):
         provider, model = caller.provider(reference)
         if caller.price(provider, model) is None:
             raise RunError(

@@ -77,6 +77,8 @@ test_cases = sa.Table(
     short("expected_output", nullable=True),
     document("assertions", "[]"),
     short("priority", "medium"),
+    sa.Column("threshold", sa.Double),
+    document("metadata", "{}"),
     moment("created_at"),
     moment("updated_at"),
     sa.UniqueConstraint("workspace_id", "card_id", "case_uid"),

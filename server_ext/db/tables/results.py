@@ -58,6 +58,7 @@ generations = sa.Table(
     sa.Column("price_id", sa.Uuid, sa.ForeignKey("price_book.id")),
     sa.Column("cost_usd", sa.Numeric),
     document("error", nullable=True),
+    document("logprobs", nullable=True),
     moment("created_at"),
     sa.Index("generations_request_idx", "workspace_id", "request_hash", "created_at"),
 )
@@ -82,6 +83,8 @@ test_executions = sa.Table(
     short("message", nullable=True),
     sa.Column("score", sa.Double),
     document("assertion_results", "[]"),
+    document("calls", "[]"),
+    sa.Column("cached", sa.Boolean, nullable=False, server_default=sa.text("false")),
     sa.Column("latency_ms", sa.Double),
     sa.Column("tokens_input", sa.BigInteger),
     sa.Column("tokens_output", sa.BigInteger),

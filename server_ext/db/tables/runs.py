@@ -62,6 +62,8 @@ run_cases = sa.Table(
     short("name"),
     document("input_variables"),
     document("assertions", "[]"),
+    sa.Column("threshold", sa.Double),
+    document("metadata", "{}"),
     within("run_id", "runs.id"),
 )
 
