@@ -37,6 +37,9 @@ class Behaviour:
         body: Sent instead of a well-formed reply.
         cut_at: Close the connection after so many bytes of the body.
         silent: Never answer.
+        parts: Sent instead of the body, as a chunk each, with ``pause_s`` between them; no length is announced.
+        pause_s: Wait between parts; with a part more than can be sent in time this is a trickle.
+        http: Version of the protocol; a reply in ``1.0`` ends with the connection.
     """
 
     text: str = "Hello from the stub."
@@ -47,6 +50,9 @@ class Behaviour:
     body: bytes | None = None
     cut_at: int | None = None
     silent: bool = False
+    parts: tuple[bytes, ...] = ()
+    pause_s: float = 0.0
+    http: str = "1.1"
 
 
 def gzip_bomb(unpacked: int = 200_000_000) -> Behaviour:
@@ -153,17 +159,33 @@ class Stub:
 
     async def _answer(self, writer: asyncio.StreamWriter, call: Call, behaviour: Behaviour) -> bool:
         body, kind = _body(call, behaviour)
-        headers = {"Content-Type": kind, "Content-Length": str(len(body))} | behaviour.headers
-        lines = [f"HTTP/1.1 {behaviour.status} Stub", *(f"{name}: {value}" for name, value in headers.items() if value)]
-        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body[: behaviour.cut_at])
+        length = {"Transfer-Encoding": "chunked"} if behaviour.parts else {"Content-Length": str(len(body))}
+        if behaviour.http == "1.0":
+            length = {}
+        headers = {"Content-Type": kind} | length | behaviour.headers
+        first = f"HTTP/{behaviour.http} {behaviour.status} Stub"
+        lines = [first, *(f"{name}: {value}" for name, value in headers.items() if value)]
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n")
+        if behaviour.parts:
+            await self._trickle(writer, behaviour)
+        writer.write(body[: behaviour.cut_at])
         await writer.drain()
-        if behaviour.cut_at is not None:
+        if behaviour.cut_at is not None or behaviour.http == "1.0":
             writer.close()
             return False
         return True
 
+    async def _trickle(self, writer: asyncio.StreamWriter, behaviour: Behaviour) -> None:
+        for part in filter(None, behaviour.parts):
+            writer.write(b"%x\r\n%b\r\n" % (len(part), part))
+            await writer.drain()
+            await asyncio.sleep(behaviour.pause_s)
+        writer.write(b"0\r\n\r\n")
+
 
 def _body(call: Call, behaviour: Behaviour) -> tuple[bytes, str]:
+    if behaviour.parts:
+        return b"", "text/event-stream"
     if behaviour.body is not None:
         return behaviour.body, "application/json"
     if behaviour.status != 200:
@@ -172,6 +194,8 @@ def _body(call: Call, behaviour: Behaviour) -> tuple[bytes, str]:
         return json.dumps({"object": "list", "data": [_model("stub-b"), _model("stub-a")]}).encode(), "application/json"
     if call.path == "/api/tags":
         return json.dumps({"models": [{"model": "stub-b:1b"}, {"model": "stub-a:1b"}]}).encode(), "application/json"
+    if call.path in ("/v1/embeddings", "/api/embed"):
+        return embeddings(call.path, call.body["input"]), "application/json"
     if call.path == "/api/chat":
         return ollama_stream(behaviour) if call.body["stream"] else ollama(behaviour)
     return openai_stream(behaviour) if call.body.get("stream") else openai(behaviour)
@@ -179,6 +203,22 @@ def _body(call: Call, behaviour: Behaviour) -> tuple[bytes, str]:
 
 def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "stub"}
+
+
+def vector_of(text: str) -> list[float]:
+    """Return what the stub takes for the meaning of a text: its length, and that of its words."""
+    return [float(len(text)), float(len(text.split())), 0.5]
+
+
+def embeddings(path: str, texts: list[str]) -> bytes:
+    """Return the vectors of texts; in OpenAI's protocol out of order, as it allows."""
+    if path == "/api/embed":
+        value: dict[str, Any] = {"embeddings": [vector_of(text) for text in texts], "prompt_eval_count": len(texts)}
+    else:
+        data = [{"object": "embedding", "index": i, "embedding": vector_of(text)} for i, text in enumerate(texts)]
+        usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
+        value = {"object": "list", "data": data[::-1], "usage": usage}
+    return json.dumps({"model": "stub-embedder"} | value).encode()
 
 
 def openai(behaviour: Behaviour) -> tuple[bytes, str]:

@@ -52,12 +52,13 @@ def log_probabilities(entries: Any) -> tuple[float, ...] | None:
     """
     if not isinstance(entries, list) or not entries:
         return None
-    values = [entry.get("logprob") if isinstance(entry, dict) else entry for entry in entries]
+    values = [_logarithm(entry.get("logprob") if isinstance(entry, dict) else entry) for entry in entries]
+    known = tuple(value for value in values if value is not None)
+    return known if len(known) == len(values) else None
+
+
+def _logarithm(value: Any) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return None
     # The rounding of a certain token may end just above 0.
-    return tuple(min(0.0, value) for value in values) if all(map(_is_logarithm, values)) else None
-
-
-def _is_logarithm(value: Any) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    return math.isfinite(value) and value <= _FITTING
+    return min(0.0, value) if value <= _FITTING else None

@@ -187,7 +187,8 @@ class Http:
         raise self.refusal.of_status(response.status, raw, response.headers)
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        content, parts, size = response.content, [], 0
+        content, size = response.content, 0
+        parts: list[bytes] = []
         try:
             while part := await content.readany():
                 if content.at_eof() and not parts:

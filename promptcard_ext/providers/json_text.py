@@ -54,15 +54,24 @@ def read(raw: bytes, content_type: str = "") -> tuple[Any, bool]:
 def _forgiving(lost: list[str]) -> json.JSONDecoder:
     """Return a decoder that notes in ``lost`` what it has replaced by None."""
 
+    def constant(name: str) -> None:
+        lost.append(name[:20])
+
     def whole_number(digits: str) -> int | None:
         # Longer ones are no counts and no identifiers; Python refuses to convert them, and nothing could store them.
-        return int(digits) if len(digits) <= _LONGEST_NUMBER else lost.append(digits[:20])
+        if len(digits) <= _LONGEST_NUMBER:
+            return int(digits)
+        constant(digits)
+        return None
 
     def number(digits: str) -> float | None:
         value = float(digits)
-        return value if math.isfinite(value) else lost.append(digits[:20])
+        if math.isfinite(value):
+            return value
+        constant(digits)
+        return None
 
-    return json.JSONDecoder(strict=False, parse_constant=lost.append, parse_int=whole_number, parse_float=number)
+    return json.JSONDecoder(strict=False, parse_constant=constant, parse_int=whole_number, parse_float=number)
 
 
 def text_of(raw: bytes, content_type: str = "") -> str:

@@ -63,7 +63,7 @@ def test_every_provider_is_asked_for_its_models(stub: Stub, monkeypatch: pytest.
     monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:1")
     found = run_async(reachable_models())
     assert found["openai"] == ["stub-a", "stub-b"]
-    assert found["simulated"] == ["echo", "hasty", "steady"]
+    assert found["simulated"] == ["echo", "embed", "hasty", "judge", "steady", "tools"]
     assert isinstance(found["ollama"], ProviderError)
     assert found["ollama"].code == "provider_unreachable"
 
@@ -81,6 +81,6 @@ def test_a_provider_that_breaks_or_hangs_does_not_hide_the_others(monkeypatch: p
     monkeypatch.setattr(registry, "provider_names", lambda: ("odd", "simulated", "slow"))
     monkeypatch.setattr(registry, "_factory", {"odd": Odd, "simulated": Simulated, "slow": Slow}.__getitem__)
     found = run_async(reachable_models(timeout_s=0.1))
-    assert found["simulated"] == ["echo", "hasty", "steady"]
+    assert found["simulated"] == ["echo", "embed", "hasty", "judge", "steady", "tools"]
     codes = {name: error.code for name, error in found.items() if isinstance(error, ProviderError)}
     assert codes == {"odd": "provider_crashed", "slow": "timeout"}

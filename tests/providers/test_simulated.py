@@ -6,7 +6,7 @@ from promptcard_ext.core.card import Message, ModelSettings
 from promptcard_ext.core.errors import ProviderError, UnknownModel
 from promptcard_ext.core.ports import Reply, Request
 from promptcard_ext.providers.simulated import Simulated
-from promptcard_ext.providers.simulated.provider import profile
+from promptcard_ext.providers.simulated.profile import profile
 from tests.run_async import run_async
 
 

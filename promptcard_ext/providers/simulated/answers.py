@@ -15,7 +15,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from promptcard_ext.providers.simulated.provider import Profile
+    from promptcard_ext.providers.simulated.profile import Profile
 
 _STRICT = re.compile(r"\b(nothing else|one JSON object only|exactly (?:one|these|this)|never)\b", re.IGNORECASE)
 _LABELS = ("account_access", "billing", "bug", "cancellation", "how_to", "other")

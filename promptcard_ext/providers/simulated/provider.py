@@ -1,50 +1,23 @@
-"""``simulated:NAME`` - deterministic answers, latencies and failures, drawn from the case and the prompt.
-
-NAME is one of the profiles below; options follow as in a URL: ``simulated:steady?latency_ms=5&error_rate=0.1``.
-"""
+"""``simulated:NAME`` - deterministic answers, latencies and failures, drawn from the case and the prompt."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import random
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, cast
-from urllib.parse import parse_qsl
+import time
+from collections.abc import Sequence
+from typing import Any
 
 from promptcard_ext.core.errors import ProviderError, UnknownModel
-from promptcard_ext.core.ports import Reply, Request
+from promptcard_ext.core.ports import Embeddings, Quota, Reply, Request
 from promptcard_ext.core.results import Tokens
-from promptcard_ext.providers.simulated import answers
+from promptcard_ext.providers.simulated import answers, invention
+from promptcard_ext.providers.simulated.allowance import Allowance
+from promptcard_ext.providers.simulated.profile import PROFILES, Profile, profile
+from promptcard_ext.providers.simulated.vectors import vector
 
-
-@dataclass(frozen=True)
-class Profile:
-    """How a simulated model behaves.
-
-    Attributes:
-        latency_ms: Median latency; 0 answers at once.
-        spread: Spread of the latency (sigma of a log-normal distribution).
-        error_rate: Share of first calls that are refused with 429 or 503; a repeated call succeeds.
-        slips: Probability of a spoiled answer under a prompt that fixes the form of the answer.
-        looseness: How many times likelier that is under one that does not.
-        echo: Answer with the last message instead.
-    """
-
-    latency_ms: float = 120.0
-    spread: float = 0.35
-    error_rate: float = 0.0
-    slips: float = 0.08
-    looseness: float = 4.0
-    echo: bool = False
-
-
-PROFILES = {
-    "steady": Profile(),
-    "hasty": Profile(latency_ms=55.0, spread=0.6, error_rate=0.05, slips=0.2, looseness=2.5),
-    "echo": Profile(latency_ms=0.0, spread=0.0, echo=True),
-}
+_FIRST_TOKEN = 0.25
 
 
 class Simulated:
@@ -53,9 +26,11 @@ class Simulated:
     name = "simulated"
     price_key = "simulated"
     endpoint = "simulated"
+    limit_key = "simulated"
 
     def __init__(self) -> None:
         self._refused: set[tuple[str, str]] = set()
+        self._allowances: dict[str, Allowance] = {}
 
     @staticmethod
     def check_model(name: str) -> None:
@@ -65,20 +40,50 @@ class Simulated:
     async def generate(self, request: Request) -> Reply:
         """Answer after the drawn latency; see `core.ports.Provider`."""
         behaviour = profile(request.model)
+        if behaviour.kind == "embed":
+            raise UnknownModel(f"simulated:{request.model} gives vectors, and answers nothing.")
         text = "\n\n".join(message.content for message in request.messages)
         chance = random.Random(_seed(request, text))  # noqa: S311  reproducible, and nothing here is secret
+        quota = self._admit(request.model, behaviour)
         latency_ms = behaviour.latency_ms * chance.lognormvariate(0, behaviour.spread)
         if behaviour.latency_ms:
             await asyncio.sleep(latency_ms / 1000)
         self._maybe_refuse(request, behaviour, chance)
-        output = request.messages[-1].content if behaviour.echo else answers.answer(text, behaviour, chance)
+        output, call = _said(request, text, behaviour, chance)
         return Reply(
             output=output,
             latency_ms=latency_ms,
-            tokens=Tokens(input=_tokens(text), output=_tokens(output)),
-            finish_reason="stop",
+            tokens=Tokens(input=_tokens(text), output=_tokens(output or str(call))),
+            finish_reason="tool_calls" if call else "stop",
+            ttft_ms=latency_ms * _FIRST_TOKEN if request.settings.stream else None,
             model_reported=f"simulated:{request.model}",
+            tool_calls=[call] if call else None,
+            logprobs=_logprobs(output, chance) if getattr(request.settings, "logprobs", False) else None,
+            quota=quota,
         )
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
+        """Return vectors of hashed words; see `core.ports.Embedder`."""
+        behaviour = profile(model)
+        if behaviour.kind != "embed":
+            raise ProviderError(
+                f"simulated:{model} gives no vectors.", code="no_embeddings", sent=False, hint="Take simulated:embed."
+            )
+        self._admit(model, behaviour)
+        started = time.perf_counter()
+        if behaviour.latency_ms:
+            await asyncio.sleep(behaviour.latency_ms / 1000)
+        vectors = tuple(vector(text) for text in texts)
+        used = Tokens(input=sum(map(_tokens, texts)), output=0)
+        return Embeddings(vectors, (time.perf_counter() - started) * 1000, used, f"simulated:{model}")
+
+    def _admit(self, model: str, behaviour: Profile) -> Quota | None:
+        if not behaviour.rpm:
+            return None
+        allowance = self._allowances.get(model)
+        if allowance is None:
+            allowance = self._allowances[model] = Allowance(behaviour.rpm)
+        return allowance.take()
 
     def _maybe_refuse(self, request: Request, behaviour: Profile, chance: random.Random) -> None:
         key = (request.model, _seed(request, ""))
@@ -97,33 +102,26 @@ class Simulated:
         """Nothing to close."""
 
 
-# The most that each option may be.
-_OPTIONS = {"latency_ms": 600_000.0, "spread": 3.0, "error_rate": 1.0, "slips": 1.0, "looseness": 100.0}
+def _said(
+    request: Request, text: str, behaviour: Profile, chance: random.Random
+) -> tuple[str | None, dict[str, Any] | None]:
+    """Return the answer and the tool call; one of them is None."""
+    settings = request.settings
+    match behaviour.kind:
+        case "echo":
+            return request.messages[-1].content, None
+        case "judge":
+            return invention.judgement(text, settings.response_format, behaviour.slips, chance), None
+        case "tools":
+            call = invention.tool_call(
+                text, getattr(settings, "tools", None), getattr(settings, "tool_choice", None), chance
+            )
+            return (None, call) if call else ("(simulated) There is no tool to call.", None)
+    return answers.answer(text, behaviour, chance), None
 
 
-@lru_cache(maxsize=256)
-def profile(name: str) -> Profile:
-    """Return the profile that ``name`` (with its options) describes.
-
-    Raises:
-        UnknownModel: There is no such profile or option, or an option is not a number or out of range.
-    """
-    base, _, options = name.partition("?")
-    if base not in PROFILES:
-        raise UnknownModel(
-            f"There is no simulated model '{base:.60}'.", hint=f"There are: {', '.join(sorted(PROFILES))}."
-        )
-    numbers: dict[str, float] = {}
-    for key, value in parse_qsl(options, keep_blank_values=True):
-        if key not in _OPTIONS:
-            raise UnknownModel(f"simulated:{base} has no option '{key:.40}'.")
-        try:
-            numbers[key] = float(value)
-        except ValueError:
-            raise UnknownModel(f"Option '{key}' of simulated:{base} is no number: {value!r:.40}.") from None
-        if not 0 <= numbers[key] <= _OPTIONS[key]:
-            raise UnknownModel(f"Option '{key}' of simulated:{base} is {value:.40}, not 0 to {_OPTIONS[key]:g}.")
-    return replace(PROFILES[base], **cast("Any", numbers))
+def _logprobs(output: str | None, chance: random.Random) -> tuple[float, ...] | None:
+    return tuple(-chance.expovariate(4.0) for _ in range(_tokens(output))) if output else None
 
 
 def _seed(request: Request, text: str) -> str:
