@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -99,7 +100,7 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
         if self.valid_to is not None and self.valid_to <= self.valid_from:
             raise ValueError(f"valid_to is {self.valid_to}, which is not after valid_from")
         starts = [0, *(tier.from_tokens for tier in self.tiers)]
-        if any(later <= earlier for earlier, later in zip(starts, starts[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(starts)):
             raise ValueError("tiers must have a from_tokens above 0, and come shortest first")
 
     @property
