@@ -66,17 +66,14 @@ class Clusters:
     """Trials or scores grouped by case, added one at a time; the interval is there at any time.
 
     Memory is one entry per case, whatever the number of repeats.
-
-    Args:
-        binary: Every one of the points is 0 or 1, as with passes. Other scores may vary less than passes do.
     """
 
-    __slots__ = ("_by_case", "binary", "sums")
+    __slots__ = ("_binary", "_by_case", "_sums")
 
-    def __init__(self, binary: bool = True) -> None:
-        self.binary = binary
-        self.sums = Sums()
+    def __init__(self) -> None:
+        self._sums = Sums()
         self._by_case: dict[Hashable, _Case] = {}
+        self._binary = True
 
     def add(self, case: Hashable, points: float, weight: float = 1) -> None:
         """Add one trial or score.
@@ -88,12 +85,13 @@ class Clusters:
         """
         old = self._by_case.get(case)
         if old is not None:
-            self.sums.put(*old, sign=-1)
+            self._sums.put(*old, sign=-1)
             new = _Case(old.weight + weight, old.points + weight * points)
         else:
             new = _Case(weight, weight * points)
-        self.sums.put(*new)
+        self._sums.put(*new)
         self._by_case[case] = new
+        self._binary = self._binary and weight == 1 and points in (0, 1)
 
     @property
     def cases(self) -> int:
@@ -102,7 +100,7 @@ class Clusters:
 
     def interval(self) -> Interval | None:
         """Return the mean of all points with its 95 % interval, or None when there are none."""
-        return interval(self.sums, binary=self.binary)
+        return interval(self._sums, binary=self._binary)
 
 
 def rate(cases: Iterable[tuple[int, int]]) -> Interval | None:
@@ -144,7 +142,7 @@ def mean_score(cases: Iterable[Iterable[float]]) -> Interval | None:
         >>> [round(x, 2) for x in mean_score([[0.8, 0.9], [0.7, 0.7], [0.9, 0.8]])]
         [0.8, 0.59, 0.92]
     """
-    clusters = Clusters(binary=False)
+    clusters = Clusters()
     for number, scores in enumerate(cases):
         for score in scores:
             if not 0 <= score <= 1:
@@ -154,7 +152,11 @@ def mean_score(cases: Iterable[Iterable[float]]) -> Interval | None:
 
 
 def interval(sums: Sums, *, binary: bool = True) -> Interval | None:
-    """Return the mean with its 95 % interval from sums over cases, or None when nothing weighs."""
+    """Return the mean with its 95 % interval from sums over cases, or None when nothing weighs.
+
+    Args:
+        binary: Every one of the points is 0 or 1 and weighs 1, as with passes. Other scores may vary less than that.
+    """
     if sums.weight <= 0:
         return None
     mean = min(1.0, max(0.0, sums.points / sums.weight))

@@ -2,21 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from msgspec import Struct
 
-from promptcard_ext.core.results import Counts, ItemResult
-from promptcard_ext.stats.intervals import Interval, percentile, wilson
+from promptcard_ext.core.results import Call, Counts, Generation, ItemResult, Outcome
+from promptcard_ext.stats.clusters import Clusters
+from promptcard_ext.stats.derived import DerivedMetric, DerivedRow, DerivedTally
+from promptcard_ext.stats.intervals import Bounds, Interval, bounds
+from promptcard_ext.stats.latencies import Latencies
+from promptcard_ext.stats.metrics import MetricRow, MetricTally, score_text
+from promptcard_ext.stats.scores import item_points, metric_scores
+
+
+class Total(NamedTuple):
+    """A sum over the answers that say the number, and how many do."""
+
+    sum: int = 0
+    known: int = 0
+
+    def plus(self, number: int | None) -> Total:
+        """Return the total with one more answer."""
+        return self if number is None else Total(self.sum + number, self.known + 1)
+
+
+class CallSums(Struct):
+    """Calls beside the answers, of one purpose: ``judge``, ``embedding`` or ``variant``.
+
+    Attributes:
+        cached: How many of them a store answered.
+        priced: How many have a known price; the two costs are sums over those only.
+        cost_usd: What they cost, or would have cost without a store.
+        spent_usd: What was spent this time.
+    """
+
+    purpose: str
+    calls: int = 0
+    cached: int = 0
+    priced: int = 0
+    cost_usd: Decimal = Decimal(0)
+    spent_usd: Decimal = Decimal(0)
+    tokens_input: Total = Total()
+    tokens_output: Total = Total()
+
+    def add(self, call: Call) -> None:
+        """Count one more call."""
+        generation = call.generation
+        self.calls += 1
+        self.cached += call.cached
+        self.tokens_input = self.tokens_input.plus(generation.tokens.input)
+        self.tokens_output = self.tokens_output.plus(generation.tokens.output)
+        if generation.cost_usd is not None:
+            self.priced += 1
+            self.cost_usd += generation.cost_usd
+            self.spent_usd += Decimal(0) if call.cached else generation.cost_usd
 
 
 class SummaryRow(Struct, frozen=True):
     """One card version on one model.
 
     Attributes:
-        pass_rate: Passes among the judged (pass or fail), with its 95 % interval; None when nothing was judged.
-        p50_ms: Median latency of the answers; None when there was none.
+        pass_rate: Passes among the judged (pass or fail), with its 95 % interval, which allows for repeats of a case
+            not being independent; None when nothing was judged.
+        p50_ms: Median latency of the answers; None when there was none. Within 1 % beyond 10,000 answers.
+        cases: Cases with at least one verdict.
+        bounds: The pass rate if everything undecided had failed, and if it had passed.
+        score: Mean score of the items, with its 95 % interval; None when none has one.
+        scored: Items with a score: the denominator of ``score``.
+        tokens_input: Sum over the answers that say it.
+        calls: What judges, embeddings and variants took, by purpose.
     """
 
     label: str
@@ -25,6 +81,15 @@ class SummaryRow(Struct, frozen=True):
     pass_rate: Interval | None
     p50_ms: float | None
     p95_ms: float | None
+    cases: int = 0
+    bounds: Bounds | None = None
+    score: Interval | None = None
+    scored: int = 0
+    tokens_input: Total = Total()
+    tokens_output: Total = Total()
+    calls: tuple[CallSums, ...] = ()
+    metrics: tuple[MetricRow, ...] = ()
+    derived: tuple[DerivedRow, ...] = ()
 
     @property
     def cost_text(self) -> str:
@@ -36,24 +101,84 @@ class SummaryRow(Struct, frozen=True):
         """The pass rate with its interval and denominator."""
         return rate_text(self.pass_rate, self.counts)
 
+    @property
+    def score_text(self) -> str:
+        """The mean score with its interval and denominator."""
+        return score_text(self.score, self.scored, self.counts.done - self.scored)
 
-def summarise(results: Iterable[ItemResult]) -> list[SummaryRow]:
-    """Return a row per card version and model, in order of first appearance in the plan."""
-    groups: dict[tuple[str, str], tuple[Counts, list[float], list[int]]] = {}
+
+def summarise(results: Iterable[ItemResult], derived: Sequence[DerivedMetric] = ()) -> list[SummaryRow]:
+    """Return a row per card version and model, in order of first appearance in the plan.
+
+    Args:
+        results: Read once. Memory is one small entry per case, card version and model, whatever the number of repeats
+            and the length of answers.
+        derived: Metrics to compute from the named ones.
+    """
+    groups: dict[tuple[str, str], _Group] = {}
     for result in results:
-        counts, latencies, first = groups.setdefault((result.label, result.model), (Counts(), [], [result.ordinal]))
-        counts.add(result)
-        counts.total += 1
-        first[0] = min(first[0], result.ordinal)
+        key = (result.label, result.model)
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = _Group(derived)
+        group.add(result)
+    ordered = sorted(groups.items(), key=lambda group: group[1].first)
+    return [group.row(label, model) for (label, model), group in ordered]
+
+
+class _Group:
+    """Everything that is counted for one row."""
+
+    def __init__(self, derived: Sequence[DerivedMetric]) -> None:
+        self.counts, self.passes, self.scores = Counts(), Clusters(), Clusters()
+        self.latencies, self.metrics, self.derived = Latencies(), MetricTally(), DerivedTally(derived)
+        self.calls: dict[str, CallSums] = {}
+        self.tokens_input = self.tokens_output = Total()
+        self.scored, self.first = 0, -1
+
+    def add(self, result: ItemResult) -> None:
+        self.first = result.ordinal if self.first < 0 else min(self.first, result.ordinal)
+        self.counts.add(result)
+        self.counts.total += 1
+        if result.outcome in (Outcome.PASS, Outcome.FAIL):
+            self.passes.add(result.case_uid, result.outcome is Outcome.PASS)
+        if (points := item_points(result)) is not None:
+            self.scored += 1
+            self.scores.add(result.case_uid, points)
+        metrics = metric_scores(result)
+        self.metrics.add(result.case_uid, metrics)
+        self.derived.add(metrics, judged=bool(result.verdicts))
         if result.generation is not None:
-            latencies.append(result.generation.latency_ms)
-    ordered = sorted(groups.items(), key=lambda group: group[1][2][0])
-    return [_row(label, model, counts, latencies) for (label, model), (counts, latencies, _) in ordered]
+            self._answer(result.generation)
+        for call in result.calls:
+            self.calls.setdefault(call.purpose, CallSums(call.purpose)).add(call)
 
+    def _answer(self, generation: Generation) -> None:
+        self.tokens_input = self.tokens_input.plus(generation.tokens.input)
+        self.tokens_output = self.tokens_output.plus(generation.tokens.output)
+        # A reply that nobody could read is kept, but is no answer, and was not timed as one.
+        if generation.output is not None or generation.raw is None:
+            self.latencies.add(generation.latency_ms)
 
-def _row(label: str, model: str, counts: Counts, latencies: list[float]) -> SummaryRow:
-    rate = wilson(counts.passed, counts.judged)
-    return SummaryRow(label, model, counts, rate, percentile(latencies, 0.5), percentile(latencies, 0.95))
+    def row(self, label: str, model: str) -> SummaryRow:
+        counts = self.counts
+        return SummaryRow(
+            label,
+            model,
+            counts,
+            self.passes.interval(),
+            self.latencies.percentile(0.5),
+            self.latencies.percentile(0.95),
+            cases=self.passes.cases,
+            bounds=bounds(counts.passed, counts.failed, counts.errored + counts.unscored),
+            score=self.scores.interval(),
+            scored=self.scored,
+            tokens_input=self.tokens_input,
+            tokens_output=self.tokens_output,
+            calls=tuple(self.calls[purpose] for purpose in sorted(self.calls)),
+            metrics=self.metrics.rows(),
+            derived=self.derived.rows(),
+        )
 
 
 def rate_text(rate: Interval | None, counts: Counts) -> str:
