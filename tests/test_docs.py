@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from promptcard_ext.cli import build_parser
-from promptcard_ext.core import assertions, template
+from promptcard_ext.core import assertions, template_language
 from promptcard_ext.core.results import Outcome
+from promptcard_ext.core.template_filters import FILTERS
 from promptcard_ext.interchange.frames import DTYPES
 from server_ext.api import base
 from server_ext.api.routes import ROUTES
@@ -161,10 +162,9 @@ def test_every_outcome_is_documented() -> None:
 def test_the_template_language_is_documented_as_it_is() -> None:
     text = read("users/cards.md")
     rows = dict(re.findall(r"^\| (filters|tests) [^|]*\| (.*) \|$", text, re.MULTILINE))
-    filters = {name for name in template._ENV.filters if not name.startswith("_")}
-    assert set(re.findall(r"`(\w+)`", rows["filters"])) == filters
-    assert set(re.findall(r"`(\w+)`", rows["tests"])) == set(template.TESTS)
-    assert set(re.findall(r"`loop\.(\w+)`", text)) == set(template._LOOP)
+    assert set(re.findall(r"`(\w+)`", rows["filters"])) == set(FILTERS)
+    assert set(re.findall(r"`(\w+)`", rows["tests"])) == set(template_language.TESTS)
+    assert set(re.findall(r"`loop\.(\w+)`", text)) == set(template_language.LOOP)
 
 
 # -- results and REST ------------------------------------------------------------------------------------------------
