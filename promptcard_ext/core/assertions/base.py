@@ -184,6 +184,11 @@ def register(*names: str, needs: Sequence[str] = ()) -> Callable[[Compiler], Com
     return add
 
 
+def needs_of_kind(kind: str) -> frozenset[str]:
+    """Return what a kind was registered to need: ``judge``, ``embedder``, ``variables``."""
+    return _NEEDS[kind]
+
+
 def needs(assertion: Assertion) -> set[str]:
     """Return what an assertion asks of the run: ``judge``, ``embedder``, both or nothing."""
     wanted = set(_NEEDS[assertion.kind] & {"judge", "embedder"})
