@@ -16,6 +16,7 @@ from promptcard_ext.core.assertions import (  # noqa: F401  (registers the kinds
     sets,
     structure,
     text,
+    unsupported,
 )
 from promptcard_ext.core.assertions.base import Assertion, kinds
 

@@ -1,0 +1,243 @@
+"""Reading a promptfoo configuration: what can run here is taken over, and everything else is reported."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from promptcard_ext.core.card import Card
+from promptcard_ext.core.errors import FileError
+from promptcard_ext.interchange.notices import Notices
+from promptcard_ext.interchange.promptfoo.assertions import Surroundings
+from promptcard_ext.interchange.promptfoo.cards import (
+    PREFIX,
+    SUFFIX,
+    Naming,
+    known_variables,
+    make_card,
+    with_settings,
+)
+from promptcard_ext.interchange.promptfoo.cases import Suite, make_cases
+from promptcard_ext.interchange.promptfoo.imported import Batch, Endpoint, Imported
+from promptcard_ext.interchange.promptfoo.models import KNOWN, Model, read_model, read_models
+from promptcard_ext.interchange.promptfoo.node import Node
+from promptcard_ext.interchange.promptfoo.options import RunOptions, read_options
+from promptcard_ext.interchange.promptfoo.prompts import Prompt, read_prompts
+from promptcard_ext.interchange.promptfoo.source import Source
+from promptcard_ext.interchange.promptfoo.tests import Test, empty_test, read_scenarios, read_test, read_tests
+from promptcard_ext.interchange.yaml_document import YamlDocument
+
+_SECTIONS = frozenset(
+    {"description", "prompts", "providers", "targets", "tests", "scenarios", "defaultTest", "assertionTemplates",
+     "derivedMetrics", "evaluateOptions", "commandLineOptions", "env", "tags", "metadata"}
+)  # fmt: skip
+# They say where results go, or how they are shown: that is asked for elsewhere.
+_NOT_NEEDED = frozenset({"outputPath", "sharing", "writeLatestResults", "$schema", "author"})
+_FORMULA = re.compile(r"\s*(?:async\s+)?(?:function\b|\(?[\w\s,{}=]*\)?\s*=>)")
+
+
+def read_promptfoo(
+    path: str | Path,
+    *,
+    known_providers: Collection[str] = KNOWN,
+    environment: Mapping[str, str] | None = None,
+    allow_outside: bool = False,
+) -> Imported:
+    """Read a promptfoo configuration (YAML or JSON).
+
+    Nothing of it is run: JavaScript, Python and other programs are reported, not executed, and nothing is fetched.
+
+    Args:
+        known_providers: Names of the installed providers; models of others are reported.
+        environment: For ``{{ env.NAME }}``; default: that of the process. Names that look like a secret's stay out.
+        allow_outside: Whether files outside of the configuration's folder may be read.
+
+    Raises:
+        FileError: The file itself cannot be read, is not YAML, or is no configuration (``promptfoo_invalid``).
+    """
+    path, notices = Path(path), Notices()
+    if path.suffix.lower() in (".js", ".ts", ".mjs", ".cjs", ".py"):
+        raise FileError(
+            f"{path} is a program, and an import runs none.",
+            code="promptfoo_invalid",
+            hint="Let promptfoo write the configuration as YAML, and import that.",
+        )
+    source = Source(path, notices, os.environ if environment is None else environment, allow_outside)
+    document = YamlDocument(source.text(path), str(path))
+    if not isinstance(document.value, dict) or not _SECTIONS & set(document.value):
+        raise FileError(
+            f"{path} is no promptfoo configuration: it has neither prompts nor providers nor tests.",
+            code="promptfoo_invalid",
+        )
+    source.use_environment(document.value.get("env"))
+    root = source.filled(Node(document.value, document.name, notices, document))
+    return _Reader(root, source, known_providers).read()
+
+
+class _Graders(NamedTuple):
+    judges: tuple[str, ...] = ()
+    embedder: str | None = None
+
+
+class _Reader:
+    """One configuration on its way."""
+
+    def __init__(self, root: Node, source: Source, known_providers: Collection[str]) -> None:
+        self.root, self.source, self.known_providers = root, source, known_providers
+
+    def read(self) -> Imported:
+        """Return everything that can be taken over."""
+        root = self.root
+        self._report_sections()
+        models = read_models(self._first("providers", "targets"), self.source, self.known_providers)
+        default = self._default()
+        options = read_options(root)
+        graders = self._graders(default, options)
+        tests = [*read_tests(root.child("tests"), self.source), *read_scenarios(root.child("scenarios"), self.source)]
+        around = Surroundings(root, self.source, self._judge)
+        suite = Suite(around, default, self._transform(models), options.affixes)
+        cases = make_cases(tests or [empty_test(root)], suite, root)
+        known = known_variables(cases)
+        affixes = [name for name in (PREFIX, SUFFIX) if name in known.names]
+        prompts = read_prompts(self._prompts(), self.source)
+        naming = Naming()
+        cards = [(prompt, make_card(prompt, known, self.source, naming, affixes)) for prompt in prompts]
+        made = [(prompt, card) for prompt, card in cards if card is not None]
+        description = root.value.get("description")
+        return Imported(
+            str(self.source.config),
+            "" if description is None else str(description),
+            tuple(_batches(made, models)),
+            cases,
+            graders.judges,
+            graders.embedder or next((model.reference for model in models if model.embeds), None),
+            self._derived(),
+            self._repeats(options.repeats, default, tests),
+            options.concurrency,
+            options.timeout_s,
+            options.deadline_s,
+            options.mode,
+            tuple(root.notices),
+        )
+
+    def _report_sections(self) -> None:
+        for key in self.root.value:
+            if key not in _SECTIONS and key not in _NOT_NEEDED:
+                self.root.child(key).lost("option_unsupported", f"the section '{key!s:.60}' does not exist here")
+
+    def _first(self, *keys: str) -> Node:
+        return self.root.child(next((key for key in keys if self.root.has(key)), keys[0]))
+
+    def _prompts(self) -> Node:
+        # Without prompts, promptfoo sends the variable `prompt` as it is.
+        return self.root.child("prompts") if self.root.has("prompts") else self.root.child("prompts", ["{{ prompt }}"])
+
+    def _default(self) -> Test:
+        node = self.root.child("defaultTest")
+        if isinstance(node.value, str):
+            found = list(read_tests(node, self.source))
+            return found[0] if found else empty_test(node)
+        return read_test(node, self.source) if node.value is not None else empty_test(node)
+
+    def _transform(self, models: Sequence[Model]) -> Node | None:
+        written = {str(model.transform.value) if model.transform else "" for model in models}
+        first = next((model.transform for model in models if model.transform), None)
+        if len(written) > 1 and first is not None:
+            first.lost("option_unsupported", "only some models have a transform; it was left out")
+            return None
+        return first
+
+    def _judge(self, node: Node) -> str | tuple[str, ...] | None:
+        graders = self._read_graders(node)
+        if graders.judges:
+            return graders.judges[0] if len(graders.judges) == 1 else graders.judges
+        return graders.embedder
+
+    def _read_graders(self, node: Node) -> _Graders:
+        if isinstance(node.value, dict) and {"text", "embedding"} & set(node.value):
+            text = read_model(node.child("text"), self.source, self.known_providers) if node.has("text") else None
+            vectors = (
+                read_model(node.child("embedding"), self.source, self.known_providers)
+                if node.has("embedding")
+                else None
+            )
+            return _Graders((text.reference,) if text else (), vectors.reference if vectors else None)
+        found = read_models(node, self.source, self.known_providers)
+        for model in found:
+            if model.endpoint is not None and model.endpoint.base_url:
+                model.node.changed(
+                    "judge_address", f"the judge {model.reference} is called where that provider is usually called"
+                )
+        judges = tuple(model.reference for model in found if not model.embeds)
+        return _Graders(judges, next((model.reference for model in found if model.embeds), None))
+
+    def _graders(self, default: Test, options: RunOptions) -> _Graders:
+        node = default.options.get("provider") or options.grader
+        return self._read_graders(node) if node is not None else _Graders()
+
+    def _derived(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for one in self.root.child("derivedMetrics"):
+            name, formula = (
+                (one.value.get("name"), one.value.get("value")) if isinstance(one.value, dict) else (None, None)
+            )
+            if not isinstance(name, str) or not isinstance(formula, str | int | float):
+                one.lost("metric_unsupported", "a derived metric has a 'name' and a formula as its 'value'")
+            elif _FORMULA.match(str(formula)) or str(formula).startswith("file://"):
+                one.lost(
+                    "metric_unsupported", f"the derived metric '{name:.60}' is a program", "Write it as a formula."
+                )
+            else:
+                found[name] = str(formula)
+        return found
+
+    def _repeats(self, repeats: int, default: Test, tests: Sequence[Test]) -> int:
+        wanted = {str(_repeat(test, default, repeats)) for test in tests} or {str(_repeat(default, default, repeats))}
+        if len(wanted) == 1 and (number := wanted.pop()).isdigit() and number != "0":
+            return int(number)
+        for test in (default, *tests):
+            if "repeat" in test.options:
+                test.options["repeat"].lost(
+                    "option_unsupported", "repeats are for all cases, and some tests have their own"
+                )
+        return repeats
+
+
+def _repeat(test: Test, default: Test, repeats: int) -> Any:
+    option = test.options.get("repeat") or default.options.get("repeat")
+    return repeats if option is None else option.value
+
+
+def _batches(cards: Sequence[tuple[Prompt, Card]], models: Sequence[Model]) -> list[Batch]:
+    """Put together what can run as a full product: the same prompts, settings and addresses."""
+    groups: dict[Any, list[Model]] = {}
+    for model in models:
+        if not model.embeds:
+            chosen = tuple(index for index, (prompt, _) in enumerate(cards) if _answers(model, prompt))
+            groups.setdefault((chosen, model.settings, _address(model)), []).append(model)
+    batches = []
+    for (chosen, settings, _), members in groups.items():
+        if chosen:
+            endpoints = {model.provider: model.endpoint for model in members if model.endpoint is not None}
+            references = tuple(dict.fromkeys(model.reference for model in members))
+            batches.append(
+                Batch(tuple(with_settings(cards[index][1], settings) for index in chosen), references, endpoints)
+            )
+    return batches or ([Batch(tuple(card for _, card in cards), ())] if cards else [])
+
+
+def _address(model: Model) -> Any:
+    # Another provider's address is no reason for another batch.
+    endpoint: Endpoint | None = model.endpoint
+    return (model.provider, endpoint.base_url, endpoint.api_key_env) if endpoint else None
+
+
+def _answers(model: Model, prompt: Prompt) -> bool:
+    for wanted in model.prompts:
+        group = wanted.removesuffix("*").removesuffix(":")
+        if prompt.label in (wanted, group) or prompt.name == wanted or prompt.label.startswith(f"{group}:"):
+            return True
+    return not model.prompts

@@ -1,0 +1,165 @@
+"""Writing cards and cases as a promptfoo configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from promptcard_ext.core.assertions import Assertion
+from promptcard_ext.core.card import Card
+from promptcard_ext.core.case import Case
+from promptcard_ext.core.errors import FileError
+from promptcard_ext.interchange.promptfoo.imported import UNSUPPORTED
+from promptcard_ext.interchange.promptfoo.templates import back, literal, plain, uses_template
+
+# Both tools know these fields; promptfoo has other names for some.
+_NAMES = {"rubric_prompt": "rubricPrompt", "options": "config", "assertions": "assert"}
+_TRANSFORMS = {"{{ output|trim }}": "output.trim()", "{{ output|lower }}": "output.toLowerCase()"}
+
+
+def write_promptfoo(
+    path: str | Path,
+    cards: Sequence[Card],
+    cases: Iterable[Case],
+    models: Sequence[str] = (),
+    *,
+    derived: Mapping[str, str] | None = None,
+    repeats: int = 1,
+) -> None:
+    """Write a promptfoo configuration file; see `promptfoo_yaml`.
+
+    Raises:
+        FileError: It cannot be written (``file_unwritable``).
+    """
+    text = promptfoo_yaml(cards, cases, models, derived=derived, repeats=repeats)
+    try:
+        Path(path).write_text(text, "utf-8", newline="\n")
+    except OSError as error:
+        raise FileError(f"{path} cannot be written: {error.strerror}.", code="file_unwritable") from None
+
+
+def promptfoo_yaml(
+    cards: Sequence[Card],
+    cases: Iterable[Case],
+    models: Sequence[str] = (),
+    *,
+    derived: Mapping[str, str] | None = None,
+    repeats: int = 1,
+) -> str:
+    """Return cards, cases and models as the text of a promptfoo configuration.
+
+    What promptfoo does not know (types of variables, the kinds that only we have) is written as it is; promptfoo says
+    so when it meets it.
+    """
+    config: dict[str, Any] = {"prompts": [_prompt(card) for card in cards]}
+    if models:
+        config["providers"] = [_provider(model) for model in models]
+    defaults = {v.name: v.default for card in cards for v in card.variables if v.default is not msgspec.UNSET}
+    if defaults:
+        config["defaultTest"] = {"vars": _variables(defaults)}
+    config["tests"] = [_test(case) for case in cases]
+    if derived:
+        config["derivedMetrics"] = [{"name": name, "value": formula} for name, formula in derived.items()]
+    if repeats > 1:
+        config["evaluateOptions"] = {"repeat": repeats}
+    return yaml.dump(config, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=120)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes every text so that any reader of YAML takes it for text, long ones as blocks."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    block = "\n" in text and text.strip() == text.rstrip("\n") and text.isprintable() is False and _printable(text)
+    plain_style = text.replace(" ", "").replace("-", "").isalpha() and text.lower() not in _WORDS
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if block else None if plain_style else '"')
+
+
+def _printable(text: str) -> bool:
+    return all(line.isprintable() and line == line.rstrip() for line in text.split("\n"))
+
+
+# YAML 1.1 reads these as something else than text.
+_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
+_Dumper.add_representer(str, _represent_text)
+
+
+def _prompt(card: Card) -> dict[str, Any]:
+    raw = back(card.template)
+    if card.system:
+        messages = [{"role": "system", "content": back(card.system)}, {"role": "user", "content": raw}]
+        raw = json.dumps(messages, ensure_ascii=False, indent=2)
+    prompt: dict[str, Any] = {"label": card.name, "raw": raw}
+    if settings := msgspec.to_builtins(card.settings):
+        prompt["config"] = settings
+    return prompt
+
+
+def _provider(model: str) -> str:
+    provider, _, name = model.partition(":")
+    if model == "simulated:echo":
+        return "echo"
+    return f"{provider}:chat:{name}" if provider in ("openai", "ollama") else model
+
+
+def _test(case: Case) -> dict[str, Any]:
+    test: dict[str, Any] = {}
+    if case.name != case.uid[:8]:
+        test["description"] = case.name
+    test["vars"] = _variables(case.variables)
+    if case.assertions:
+        test["assert"] = [_assertion(one) for one in case.assertions]
+    if case.threshold is not None:
+        test["threshold"] = case.threshold
+    if case.metadata:
+        test["metadata"] = case.metadata
+    if any(isinstance(value, list) for value in case.variables.values()):
+        # A list of texts would be a list of tests.
+        test["options"] = {"disableVarExpansion": True}
+    return test
+
+
+def _variables(variables: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: literal(value) if isinstance(value, str) else value for name, value in variables.items()}
+
+
+def _assertion(assertion: Assertion) -> Any:
+    if assertion.type == UNSUPPORTED:
+        return _as_written(assertion)
+    written = msgspec.to_builtins(assertion)
+    done: dict[str, Any] = {"type": written.pop("type")}
+    for name, value in written.items():
+        if name == "assertions":
+            value = [_assertion(inner) for inner in assertion.assertions]
+        elif name == "transform":
+            value = _TRANSFORMS.get(value, value)
+        elif name == "value" and uses_template(value):
+            value = _back(value)
+        done[_NAMES.get(name, name)] = value
+    if done.pop("weight", 1) != 1:
+        done["weight"] = assertion.weight
+    return done
+
+
+def _as_written(assertion: Assertion) -> Any:
+    text = str(assertion.value)
+    try:
+        return json.loads(plain(text) or text)
+    except ValueError:
+        return {"type": UNSUPPORTED, "value": text, "weight": 0}
+
+
+def _back(value: Any) -> Any:
+    if isinstance(value, str):
+        return back(value)
+    if isinstance(value, dict):
+        return {key: _back(one) for key, one in value.items()}
+    return [_back(one) for one in value] if isinstance(value, list | tuple) else value
