@@ -54,13 +54,17 @@ def validator_for(assertion: Assertion, schema: dict[str, Any]) -> Any:
     return _SAFE(own, registry=cast("Any", Registry()))
 
 
-def first_problem(validator: Any, value: Any) -> str | None:
+def first_problem(validator: Any, value: Any, carry_on: bool = False) -> str | None:
     """Return what is wrong with ``value`` first, or None.
+
+    Args:
+        carry_on: Go on counting the steps of the values before this one.
 
     Raises:
         SchemaTooCostly: It is not known after `MAX_STEPS` steps.
     """
-    _local.steps = 0
+    if not carry_on:
+        _local.steps = 0
     problem = next(validator.iter_errors(value), None)
     return None if problem is None else f"At {problem.json_path}: {problem.message:.300}"
 

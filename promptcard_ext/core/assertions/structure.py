@@ -1,4 +1,4 @@
-"""Assertions on structure: is-json, with a JSON Schema."""
+"""Assertions on JSON: is-json and contains-json, with a JSON Schema."""
 
 from __future__ import annotations
 
@@ -8,45 +8,106 @@ from typing import Any
 
 from promptcard_ext.core.answer import Answer
 from promptcard_ext.core.assertions.base import NO_TEXT, PASSED, Assertion, Check, Finding, register
+from promptcard_ext.core.assertions.json_search import json_values
+from promptcard_ext.core.assertions.limits import MAX_ANSWER_CHARS, TOO_COMPLEX, TOO_DEEP, TooComplex, too_long
 from promptcard_ext.core.identity import refuse_constant
 from promptcard_ext.core.results import Outcome
 
-MAX_ANSWER_CHARS = 2_000_000
+__all__ = ["MAX_ANSWER_CHARS"]
+
+_NONE_FOUND = Finding(Outcome.FAIL, "no_json", "The answer contains no JSON object or array.")
+# Python reads no longer number from a text; it would take quadratic time.
+_LONG_NUMBER = Finding(Outcome.UNSCORED, "answer_too_complex", "The answer has a number too long to be read.")
 
 
 @register("is-json")
 def is_json(assertion: Assertion) -> Check:
     """The whole answer is JSON and, when ``value`` is a JSON Schema (2020-12), valid under it."""
-    schema = assertion.value
-    if schema is not None and not isinstance(schema, dict):
-        raise assertion.invalid("'value' must be a JSON Schema (a mapping), or be left out")
-    problem_of = _schema_check(assertion, schema) if schema else None
+    problem_of = _schema_check(assertion)
 
     def check(answer: Answer) -> Finding:
         if answer.output is None:
             return NO_TEXT
-        if len(answer.output) > MAX_ANSWER_CHARS:
-            return Finding(Outcome.FAIL, "answer_too_long", "The answer is too long to be read as JSON.")
+        if (unread := too_long(answer.output)) is not None:
+            return unread
         try:
             value = json.loads(answer.output, parse_constant=refuse_constant)
         except (ValueError, RecursionError) as error:
-            return Finding(Outcome.FAIL, "not_json", f"The answer is not JSON: {error}.")
+            return _unreadable(error)
         return PASSED if problem_of is None else problem_of(value)
 
     return check
 
 
-def _schema_check(assertion: Assertion, schema: dict[str, Any]) -> Callable[[Any], Finding]:
+@register("contains-json")
+def contains_json(assertion: Assertion) -> Check:
+    """A JSON object or array stands somewhere in the answer and, when ``value`` is a JSON Schema, is valid under it.
+
+    Without a schema an array of nothing but whole numbers does not count beside other text: `[1]` is a footnote.
+    """
+    problem_of = _schema_check(assertion)
+
+    def check(answer: Answer) -> Finding:
+        if answer.output is None:
+            return NO_TEXT
+        if (unread := too_long(answer.output)) is not None:
+            return unread
+        try:
+            return _first(answer.output, problem_of)
+        except TooComplex:
+            return TOO_COMPLEX
+
+    return check
+
+
+_Problem = Callable[..., Finding]
+
+
+def _first(text: str, problem_of: _Problem | None) -> Finding:
+    """Return a pass when one value holds; else what is undecided, or the finding for the first value there is."""
+    found: Finding | None = None
+    for value, start, end in json_values(text):
+        if problem_of is None:
+            if not _footnote(value) or (not text[:start].strip() and not text[end:].strip()):
+                return PASSED
+            continue
+        # All of them share the steps that one may take.
+        finding = problem_of(value, found is not None)
+        if finding.outcome in (Outcome.PASS, Outcome.ERROR):
+            return finding
+        if found is None or finding.outcome is Outcome.UNSCORED:
+            found = finding
+    return found or _NONE_FOUND
+
+
+def _footnote(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int for item in value)
+
+
+def _unreadable(error: Exception) -> Finding:
+    if isinstance(error, RecursionError):
+        return TOO_DEEP
+    if not isinstance(error, json.JSONDecodeError) and "digits" in str(error):
+        return _LONG_NUMBER
+    return Finding(Outcome.FAIL, "not_json", f"The answer is not JSON: {error!s:.200}.")
+
+
+def _schema_check(assertion: Assertion) -> _Problem | None:
+    schema = assertion.value
+    if schema is not None and not isinstance(schema, dict):
+        raise assertion.invalid("'value' must be a JSON Schema (a mapping), or be left out")
+    if not schema:
+        return None
     # jsonschema takes a while to import; most cards need none of it.
     from promptcard_ext.core.assertions.schema import MAX_DEPTH, SchemaTooCostly, depth, first_problem, validator_for
 
     validator = validator_for(assertion, schema)
 
-    def check(value: Any) -> Finding:
+    def check(value: Any, carry_on: bool = False) -> Finding:
         if depth(value) > MAX_DEPTH:
-            return Finding(Outcome.FAIL, "answer_too_deep", f"The JSON is nested deeper than {MAX_DEPTH} levels.")
+            return TOO_DEEP
         try:
-            problem = first_problem(validator, value)
+            problem = first_problem(validator, value, carry_on)
         except SchemaTooCostly as error:
             return Finding(Outcome.ERROR, "schema_too_costly", str(error))
         return PASSED if problem is None else Finding(Outcome.FAIL, "schema_mismatch", problem)
