@@ -165,10 +165,9 @@ class Stub:
         headers = {"Content-Type": kind} | length | behaviour.headers
         first = f"HTTP/{behaviour.http} {behaviour.status} Stub"
         lines = [first, *(f"{name}: {value}" for name, value in headers.items() if value)]
-        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n")
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body[: behaviour.cut_at])
         if behaviour.parts:
             await self._trickle(writer, behaviour)
-        writer.write(body[: behaviour.cut_at])
         await writer.drain()
         if behaviour.cut_at is not None or behaviour.http == "1.0":
             writer.close()

@@ -156,8 +156,7 @@ class Http:
         except (aiohttp.ClientError, ConnectionError) as error:
             raise self.refusal.broken(_broke_off(error), sink.received()) from None
         except asyncio.CancelledError as error:
-            # Whoever ends a call by a deadline finds there what it had paid for by then.
-            error.raw = self.refusal.excerpt(sink.received())  # type: ignore[attr-defined]
+            self._leave(error, sink.received())
             raise
         finally:
             response.release()
@@ -199,7 +198,14 @@ class Http:
                     self._too_long(parts)
         except (aiohttp.ClientError, ConnectionError) as error:
             raise self.refusal.broken(_broke_off(error), b"".join(parts)) from None
+        except asyncio.CancelledError as error:
+            self._leave(error, b"".join(parts))
+            raise
         return b"".join(parts)
+
+    def _leave(self, error: asyncio.CancelledError, received: bytes | str) -> None:
+        """Leave what was received with the error: a deadline that ends a call finds there what was paid for."""
+        error.raw = self.refusal.excerpt(received)  # type: ignore[attr-defined]
 
     def _too_long(self, parts: list[bytes]) -> bytes:
         raise self.refusal.too_long(MAX_BODY_BYTES, b"".join(parts))

@@ -1,47 +1,9 @@
-"""What is common to all providers over HTTP."""
-
-import email.utils
-import time
+"""Addresses and credentials."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from promptcard_ext.providers.http import without_credentials
-from promptcard_ext.providers.json_text import decode
-from promptcard_ext.providers.rate_limit import retry_after
-
-
-def test_retry_after_as_a_date_counts_from_now() -> None:
-    wait = retry_after({"Retry-After": email.utils.formatdate(time.time() + 30, usegmt=True)})
-    assert wait is not None
-    assert 28 <= wait <= 30
-
-
-def test_a_date_in_the_past_is_no_wait() -> None:
-    assert retry_after({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
-
-
-@pytest.mark.parametrize("value", ["", "soon", "Wed, 99 Oct 2015", "Mon, 01 Jan 99999999999 00:00:00 GMT"])
-def test_what_says_nothing_is_no_answer(value: str) -> None:
-    assert retry_after({"Retry-After": value}) is None
-    assert retry_after({}) is None
-
-
-@given(st.text())
-def test_no_header_breaks_it(value: str) -> None:
-    wait = retry_after({"Retry-After": value})
-    assert wait is None or wait >= 0
-
-
-@pytest.mark.parametrize("raw", [b'"\xff"', b"", b"{", b'{"a":\x00}'])
-def test_what_is_not_json_is_refused(raw: bytes) -> None:
-    with pytest.raises(ValueError):
-        decode(raw)
-
-
-def test_a_lone_surrogate_is_kept() -> None:
-    assert decode(b'{"a": "\\ud83d"}') == {"a": "\ud83d"}
+from promptcard_ext.providers.http import Http, without_credentials
+from promptcard_ext.providers.refusal import Refusal
 
 
 @pytest.mark.parametrize(
@@ -55,3 +17,23 @@ def test_a_lone_surrogate_is_kept() -> None:
 )
 def test_a_password_is_taken_out_of_an_address(url: str, shown: str) -> None:
     assert without_credentials(url) == shown
+
+
+def test_what_shares_a_rate_limit_has_one_key_that_tells_no_secret() -> None:
+    plain = Http("x", "http://host/v1")
+    keys = [Http("x", "http://host/v1", key).limit_key for key in ("", "sk-1", "sk-2", "sk-1")]
+    named = Http("x", "http://me:hunter22@host/v1").limit_key
+    assert plain.limit_key == keys[0] == "http://host/v1"
+    assert keys[1] == keys[3] != keys[2]
+    assert len({*keys, named}) == 4
+    assert all(key.startswith("http://host/v1") and "sk-" not in key for key in keys)
+    assert "hunter22" not in named + repr(Http("x", "http://me:hunter22@host/v1", "sk-1"))
+
+
+def test_a_secret_that_a_server_repeats_is_taken_out() -> None:
+    refusal = Refusal("X", "http://host", ("sk-secret-1", "none"))
+    raw = b'{"error": {"message": "the key sk-secret-1 is wrong, none given", "code": 401}}'
+    error = refusal.of_status(401, raw, {})
+    assert "the key [secret] is wrong, none given" in str(error)
+    assert "sk-secret-1" not in str(refusal.broken("odd", raw).raw)
+    assert "sk-secret-1" not in str(refusal.in_reply({"error": {"message": "x" * 295 + "sk-secret-1"}}, raw))

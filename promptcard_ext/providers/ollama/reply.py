@@ -31,6 +31,7 @@ class Chat:
         self._lines = Lines(MAX_BODY_BYTES)
         self._pieces = Pieces(MAX_BODY_BYTES)
         self._last: dict[str, Any] = {}
+        self._line = b""
         self._ended: float | None = None
 
     def feed(self, data: bytes) -> bool:
@@ -56,8 +57,9 @@ class Chat:
 
     def received(self) -> str:
         """Return what was received so far; see `http.Sink`."""
-        rest = self._lines.rest().decode("utf-8", "replace")
-        return "\n".join(filter(None, (self._pieces.received(), rest)))
+        # Of an answer that said nothing we know, its last line.
+        said = self._pieces.received() or self._line.decode("utf-8", "replace")
+        return "\n".join(filter(None, (said, self._lines.rest().decode("utf-8", "replace"))))
 
     def reply(self, headers: Mapping[str, str]) -> Reply:
         """Return the answer, once all of it has come."""
@@ -92,7 +94,7 @@ class Chat:
         except RecursionError:
             raise self._broken("the tool calls are nested too deeply", line) from None
         self._pieces.add_logprobs(event.get("logprobs"))
-        self._last = event
+        self._last, self._line = event, line
         if not event.get("done"):
             return False
         self._ended = time.perf_counter()

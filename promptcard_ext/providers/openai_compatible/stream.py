@@ -30,6 +30,7 @@ class Stream:
         self._events = Events(MAX_BODY_BYTES)
         self._pieces = Pieces(MAX_BODY_BYTES)
         self._last: dict[str, Any] = {}
+        self._payload = b""
         self._usage: Any = None
         self._finish: str | None = None
         self._said_why = False
@@ -55,8 +56,9 @@ class Stream:
 
     def received(self) -> str:
         """Return what was received so far; see `http.Sink`."""
-        rest = self._events.rest().decode("utf-8", "replace")
-        return "\n".join(filter(None, (self._pieces.received(), rest)))
+        # Of a stream that said nothing we know, its last event.
+        said = self._pieces.received() or self._payload.decode("utf-8", "replace")
+        return "\n".join(filter(None, (said, self._events.rest().decode("utf-8", "replace"))))
 
     def reply(self, headers: Mapping[str, str]) -> Reply:
         """Return the answer, once all of it has come.
@@ -132,7 +134,7 @@ class Stream:
             raise self._broken("an event of the stream is not a JSON object", payload)
         if event.get("error"):
             raise self._reported(event, payload)
-        self._last = event
+        self._last, self._payload = event, payload
         self._usage = event.get("usage") or self._usage
         try:
             choice = event["choices"][0]
