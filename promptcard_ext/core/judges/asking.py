@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from promptcard_ext.core.card import Message, ModelSettings
@@ -79,31 +79,31 @@ _refused: dict[str, frozenset[str]] = {}
 
 async def _generation(prompt: Prompt, messages: tuple[Message, ...], juror: Juror, asker: Asker) -> Generation:
     known = _refused.get(juror.model, _LADDER[0])
-    first: ProviderError | None = None
+    errors: list[ProviderError] = []
     for left_out in (known, *(rung for rung in _LADDER if rung != known)):
-        if first is not None and not _may_help(left_out, first):
+        if errors and not _may_help(left_out, errors):
             continue
+        settings = _settings(prompt, left_out)
         try:
-            found = await asker.ask(
-                juror.model, messages, _settings(prompt, left_out), purpose="judge", repeat=juror.repeat
-            )
+            found = await asker.ask(juror.model, messages, settings, purpose="judge", repeat=juror.repeat)
         except ProviderError as error:
-            first = first or error
             if error.code not in _NOT_TAKEN:
                 raise
+            errors.append(error)
         else:
             _refused[juror.model] = left_out
             return found
-    assert first is not None
-    raise first
+    raise errors[0]
 
 
 # A replay has no record of the call that was refused, only of the one that was answered.
 _NOT_TAKEN = frozenset({"provider_refused", "not_recorded"})
 
 
-def _may_help(left_out: frozenset[str], error: ProviderError) -> bool:
-    return error.code == "not_recorded" or "temperature" not in left_out or "temperature" in str(error).lower()
+def _may_help(left_out: frozenset[str], errors: Sequence[ProviderError]) -> bool:
+    if "temperature" not in left_out or errors[0].code == "not_recorded":
+        return True
+    return any("temperature" in str(error).lower() for error in errors)
 
 
 def _settings(prompt: Prompt, left_out: frozenset[str]) -> ModelSettings:

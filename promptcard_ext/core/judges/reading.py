@@ -72,7 +72,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=refuse_constant)
+# Not strict: a line break inside a reason is a blemish, and changes nothing.
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=refuse_constant, strict=False)
 
 
 def _squeezed(text: str) -> str:
