@@ -4,19 +4,30 @@ Each kind registers a compiler: it checks the specification once and returns the
 """
 
 from promptcard_ext.core.assertions import (  # noqa: F401  (registers the kinds)
+    containment,
     context,
+    corpus,
+    distance,
     factuality,
     geval,
     human,
+    hypertext,
+    markup,
     max_score,
+    perplexity,
+    refusal,
     relevance,
     resource,
     rubric,
     select_best,
     sets,
+    signals,
+    sql,
     structure,
     text,
+    tools,
     unsupported,
+    words,
 )
 from promptcard_ext.core.assertions.base import Assertion, kinds
 
