@@ -327,7 +327,7 @@ def report(rounds: int) -> tuple[str, bool]:
         f"rate moves.\nNear 0 and 1 it is mostly too high.\n\n{mixed}\n\n{scored}\n\n"
         f"Designs: {_listed(CASES)} cases; 1, {_listed(REPEATS)} repeats; correlations {_listed(CORRELATIONS)}; "
         "rates 0.05, 0.10 … 0.95 and 0.98, all with the same weight in a mean.\n"
-        f"The default adds {ADDED:g} of a case at either end; that was chosen among 0 to 1 on designs like these, drawn "
+        f"The default adds {ADDED:g} of a case at either end; that was chosen on designs like these, drawn "
         "with other seeds.\n"
         f"One repeat is computed exactly, the rest drawn {rounds:,} times each (seed {SEED}): "
         f"a single figure is good to ±{1.96 * math.sqrt(0.95 * 0.05 / rounds):.3f}.\n"
