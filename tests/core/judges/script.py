@@ -37,8 +37,8 @@ class Asked(NamedTuple):
 
     def material(self, name: str) -> str:
         """Return what stands between the marks with this name."""
-        begin = self.messages[-1].content.index(f"<<begin {name} ")
-        return self.messages[-1].content[begin:].split("\n", 1)[1].split(f"\n<<end {name} ", 1)[0]
+        seen = next(message.content for message in self.messages if message.role == "user")
+        return seen[seen.index(f"<<begin {name} ") :].split("\n", 1)[1].split(f"\n<<end {name} ", 1)[0]
 
 
 Say = Callable[[Asked], Any]
