@@ -43,7 +43,7 @@ def connect(path: Path) -> sqlite3.Connection:
         FileError: It is damaged or belongs to something else (``cache_invalid``), to a newer version (``cache_newer``),
             or it cannot be opened (``cache_unusable``). The file is left as it is.
     """
-    with explained(path, "cache_unusable"):
+    with explained(path, code="cache_unusable"):
         _create(path)
     with translated(path):
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)

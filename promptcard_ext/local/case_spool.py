@@ -81,7 +81,7 @@ class CaseSpool(Sequence[Case]):
             CardError: Two cases have the same variables (``case_twice``), or one is no case (``case_invalid``).
             FileError: The file is there already, or cannot be written (``cases_unusable``).
         """
-        with explained(Path(path or tempfile.gettempdir()), "cases_unusable"):
+        with explained(Path(path or tempfile.gettempdir()), code="cases_unusable"):
             spool = cls(*_create(path))
             try:
                 spool._fill(cases)
@@ -119,7 +119,7 @@ class CaseSpool(Sequence[Case]):
             FileError: It cannot be opened (``cases_unusable``), or its end is missing (``cases_invalid``).
         """
         path = Path(path).absolute()
-        with explained(path, "cases_unusable"):
+        with explained(path, code="cases_unusable"):
             spool = cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
             hashed = hashlib.sha256()
             for start, line in scan_lines(spool._fd):
@@ -144,7 +144,7 @@ class CaseSpool(Sequence[Case]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         start = self._starts[index]
-        with explained(self.path or Path(tempfile.gettempdir()), "cases_unusable"):
+        with explained(self.path or Path(tempfile.gettempdir()), code="cases_unusable"):
             line = read_line(self._fd, start)
         try:
             return self._decode(line)

@@ -56,7 +56,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def explained(path: Path, code: str) -> Iterator[None]:
+def explained(path: Path, *, code: str) -> Iterator[None]:
     """Turn an `OSError` into a `FileError` that names the path.
 
     Raises:

@@ -57,7 +57,7 @@ class ResultsLog:
         self._buffer = bytearray()
         self._written = 0
         self._lock = threading.Lock()
-        with explained(self.path or Path(tempfile.gettempdir()), "results_unusable"):
+        with explained(self.path or Path(tempfile.gettempdir()), code="results_unusable"):
             self._fd = self._open()
         self._finalizer = weakref.finalize(self, os.close, self._fd)
         try:
@@ -129,7 +129,7 @@ class ResultsLog:
             self._write()
 
     def _write(self) -> None:
-        with explained(self.path or Path(tempfile.gettempdir()), "results_unusable"):
+        with explained(self.path or Path(tempfile.gettempdir()), code="results_unusable"):
             while self._buffer:
                 done = os.pwrite(self._fd, self._buffer, self._written)
                 del self._buffer[:done]
@@ -167,7 +167,7 @@ class ResultsLog:
         start = self._starts[arrival]
         if start >= self._written:
             self.flush()
-        with explained(self.path or Path(tempfile.gettempdir()), "results_unusable"):
+        with explained(self.path or Path(tempfile.gettempdir()), code="results_unusable"):
             line = read_line(self._fd, start)
         try:
             return self._decode(line)

@@ -6,8 +6,6 @@ none of the files it was started from.
 
 from __future__ import annotations
 
-import re
-import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -17,54 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
-from promptcard_ext.core.errors import Conflict, FileError, NotFound, PromptCardError
+from promptcard_ext.core.errors import Conflict, NotFound, PromptCardError
 from promptcard_ext.core.results import Counts
 from promptcard_ext.local import records
 from promptcard_ext.local.case_spool import CaseSpool
 from promptcard_ext.local.folders import explained, make_private, replace_file, runs_folder
 from promptcard_ext.local.results_log import ResultsLog
+from promptcard_ext.local.run_head import FORMAT, RunHead, find_run, invalid, new_id, read_head, run_paths
 from promptcard_ext.local.run_lock import RunLock
-
-FORMAT = 1
-_MAX_BYTES = 50_000_000
-_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9-]{1,40}-[0-9a-f]{4}")
-
-
-class RunHead(Struct, frozen=True, forbid_unknown_fields=True):
-    """What ``run.json`` says.
-
-    Attributes:
-        format: Version of the format.
-        cases_sha256: Hash of ``cases.jsonl``.
-        options: How it was run: whatever whoever started it needs to go on, as JSON.
-        started: When it began, with time zone.
-        status: ``running``, ``completed``, ``cancelled`` or ``failed``. One that says ``running`` and that nobody holds
-            was killed.
-        counts: Totals at its end; None before that.
-    """
-
-    format: int
-    id: str
-    name: str
-    cards: tuple[Card, ...]
-    models: tuple[str, ...]
-    cases_sha256: str
-    repeats: int
-    options: dict[str, Any]
-    started: datetime
-    status: str
-    counts: Counts | None
-
-
-class _Version(Struct):
-    format: int
-
-
-_decode = records.decoder(RunHead)
 
 
 class RunFolder:
@@ -112,10 +73,9 @@ class RunFolder:
             FileError: Nothing can be written there (``run_unusable``, ``cases_unusable``, ``results_unusable``).
         """
         started = now or datetime.now(UTC)
-        base = base or runs_folder()
-        path = base / new_id(name, started)
-        with explained(path, "run_unusable"):
-            make_private(base)
+        path = (base or runs_folder()) / new_id(name, started)
+        with explained(path, code="run_unusable"):
+            make_private(path.parent)
             path.mkdir(mode=0o700)
         try:
             lock = RunLock.take(path)
@@ -146,7 +106,7 @@ class RunFolder:
             FileError: What is in the folder does not belong together or cannot be read (``run_invalid``,
                 ``cases_invalid``, ``results_invalid``), or is of a newer version (``run_newer``).
         """
-        return cls._open(_find(run_id, base or runs_folder()), write)
+        return cls._open(find_run(run_id, base or runs_folder()), write)
 
     @classmethod
     def latest(
@@ -204,8 +164,16 @@ class RunFolder:
         self._save()
 
     def _save(self) -> None:
-        with explained(self.path / "run.json", "run_unusable"):
+        with explained(self.path / "run.json", code="run_unusable"):
             replace_file(self.path / "run.json", records.encode(self.head) + b"\n")
+
+    def release(self) -> None:
+        """Write what is left and let others go on with the run; its results can still be read."""
+        try:
+            self.results.flush()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
 
     def close(self) -> None:
         """Write what is left, close the files and let others go on with the run."""
@@ -231,10 +199,10 @@ class RunFolder:
             Conflict: A process works on it (``run_busy``).
             FileError: The system refuses (``run_unusable``).
         """
-        path = _find(run_id, base or runs_folder())
+        path = find_run(run_id, base or runs_folder())
         lock = RunLock.take(path)
         try:
-            with explained(path, "run_unusable"):
+            with explained(path, code="run_unusable"):
                 shutil.rmtree(path)
         finally:
             lock.release()
@@ -243,69 +211,8 @@ class RunFolder:
     def list(base: Path | None = None) -> list[RunHead]:
         """Return the runs there are, latest first; folders that are none, or cannot be read, are passed over."""
         found = []
-        for path in _folders(base or runs_folder()):
+        for path in run_paths(base or runs_folder()):
             # One broken folder must not hide the others; `open` says what is wrong with it.
             with suppress(PromptCardError):
                 found.append(read_head(path))
         return found
-
-
-def read_head(path: Path) -> RunHead:
-    """Return what the ``run.json`` of a run says.
-
-    Raises:
-        FileError: It cannot be read (``run_invalid``), or is of a newer version (``run_newer``).
-    """
-    try:
-        if (path / "run.json").stat().st_size > _MAX_BYTES:
-            raise invalid(path, f"run.json is larger than {_MAX_BYTES:,} bytes")
-        text = (path / "run.json").read_bytes()
-    except OSError as error:
-        raise invalid(path, f"run.json: {error.strerror or error}") from None
-    try:
-        found = msgspec.json.decode(text, type=_Version).format
-        if found > FORMAT:
-            raise FileError(
-                f"The run in {path} was made by a newer version of promptcards.",
-                hint="Update promptcards.",
-                code="run_newer",
-            )
-        head = _decode(text)
-    except ValueError as error:
-        raise invalid(path, f"run.json: {error!s:.200}") from None
-    if head.id != path.name:
-        raise invalid(path, f"it says that it is run {head.id!r:.80}")
-    return head
-
-
-def _folders(base: Path) -> list[Path]:
-    if not base.is_dir():
-        return []
-    named = (path for path in base.iterdir() if _ID.fullmatch(path.name))
-    return sorted((path for path in named if path.is_dir() and not path.is_symlink()), reverse=True)
-
-
-def _find(run_id: str, base: Path) -> Path:
-    found = [path for path in _folders(base) if run_id and path.name.startswith(run_id)]
-    exact = [path for path in found if path.name == run_id]
-    if len(exact or found) != 1:
-        problem = f"{len(found)} runs begin with" if found else "There is no run"
-        raise NotFound(
-            f"{problem} '{run_id:.80}' in {base}.", hint="'jupyter promptcards runs' lists them.", code="run_not_found"
-        )
-    return (exact or found)[0]
-
-
-def new_id(name: str, started: datetime) -> str:
-    """Return an id that can be read, and that sorts by time."""
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "run"
-    return f"{started.astimezone(UTC):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
-
-
-def invalid(path: Path, problem: str) -> FileError:
-    """Return the error for a folder that is not a run as it should be."""
-    return FileError(
-        f"The run in {path} cannot be used: {problem}.",
-        hint="It is left as it is; start a new run, or put the folder back from a copy.",
-        code="run_invalid",
-    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import sys
 from pathlib import Path
 
 from promptcard_ext.core.errors import Conflict
@@ -24,15 +24,18 @@ class RunLock:
             Conflict: Somebody has it (``run_busy``).
             FileError: The file cannot be opened (``run_unusable``).
         """
-        with explained(folder, "run_unusable"):
+        with explained(folder, code="run_unusable"):
             fd = open_private(folder / "lock")
-        if not _try_lock(fd):
+        try:
+            # Of the open file, not of the process: two runs in one process exclude each other too.
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
             os.close(fd)
             raise Conflict(
                 f"Another process works on run {folder.name}.",
                 hint="Wait until it is done, or stop it first.",
                 code="run_busy",
-            )
+            ) from None
         return cls(fd)
 
     def release(self) -> None:
@@ -40,25 +43,3 @@ class RunLock:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(fd: int) -> bool:
-        try:
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(fd: int) -> bool:
-        # Of the open file, not of the process: two runs in one process exclude each other too.
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
