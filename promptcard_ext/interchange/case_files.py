@@ -176,7 +176,7 @@ def _json_records(path: Path) -> Iterator[Record]:
 
 def _parquet_records(path: Path) -> Iterator[Record]:
     try:
-        import pyarrow
+        import pyarrow  # type: ignore[import-untyped]
         from pyarrow import parquet
     except ImportError:
         raise FileError(

@@ -1,4 +1,4 @@
-"""The short form of assertions in table cells: ``contains: Paris``, ``similar(0.8): Good day``, ``not-regex: ^Sorry``."""
+"""The short form of assertions in the cells of tables: ``contains: Paris``, ``similar(0.8): Good day``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,18 @@ from promptcard_ext.core.identity import refuse_constant
 
 # The names that promptfoo knows: a cell that begins with one of them is no plain text, whether we have the kind or not.
 PROMPTFOO_KINDS = frozenset(
-    ["equals", "contains", "icontains", "contains-any", "contains-all", "icontains-any", "icontains-all", "starts-with", "regex", "word-count", "levenshtein", "is-json", "contains-json", "is-xml", "contains-xml", "is-html", "contains-html", "is-sql", "contains-sql", "rouge-n", "bleu", "gleu", "meteor", "perplexity", "perplexity-score", "latency", "cost", "finish-reason", "guardrails", "is-refusal", "is-valid-function-call", "is-valid-openai-function-call", "is-valid-openai-tools-call", "tool-call-f1", "skill-used", "trajectory:tool-used", "trajectory:tool-args-match", "trajectory:tool-sequence", "trajectory:step-count", "trajectory:goal-success", "trace-span-count", "trace-span-duration", "trace-error-spans", "similar", "similar:cosine", "similar:dot", "similar:euclidean", "llm-rubric", "g-eval", "factuality", "model-graded-factuality", "model-graded-closedqa", "answer-relevance", "context-faithfulness", "context-recall", "context-relevance", "conversation-relevance", "search-rubric", "agent-rubric", "pi", "classifier", "moderation", "select-best", "max-score", "human", "javascript", "python", "ruby", "webhook"]
-)
+    {"equals", "contains", "icontains", "contains-any", "contains-all", "icontains-any", "icontains-all",
+     "starts-with", "regex", "word-count", "levenshtein", "is-json", "contains-json", "is-xml", "contains-xml",
+     "is-html", "contains-html", "is-sql", "contains-sql", "rouge-n", "bleu", "gleu", "meteor", "perplexity",
+     "perplexity-score", "latency", "cost", "finish-reason", "guardrails", "is-refusal", "is-valid-function-call",
+     "is-valid-openai-function-call", "is-valid-openai-tools-call", "tool-call-f1", "skill-used",
+     "trajectory:tool-used", "trajectory:tool-args-match", "trajectory:tool-sequence", "trajectory:step-count",
+     "trajectory:goal-success", "trace-span-count", "trace-span-duration", "trace-error-spans", "similar",
+     "similar:cosine", "similar:dot", "similar:euclidean", "llm-rubric", "g-eval", "factuality",
+     "model-graded-factuality", "model-graded-closedqa", "answer-relevance", "context-faithfulness",
+     "context-recall", "context-relevance", "conversation-relevance", "search-rubric", "agent-rubric", "pi",
+     "classifier", "moderation", "select-best", "max-score", "human", "javascript", "python", "ruby", "webhook"}
+)  # fmt: skip
 _LISTS = frozenset({"contains-any", "contains-all", "icontains-any", "icontains-all"})
 _SCHEMAS = frozenset({"is-json", "contains-json"})
 _MEASURED = frozenset({"latency", "cost"})

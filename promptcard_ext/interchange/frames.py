@@ -3,70 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from promptcard_ext.core.results import ItemResult, Outcome
+from promptcard_ext.interchange.result_rows import DTYPES, LEDGER_DTYPES, ledger_rows, result_row, well_formed
 from promptcard_ext.stats.summary import SummaryRow
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DTYPES: dict[str, str] = {
-    "ordinal": "int64",
-    "card": "str",
-    "version": "int64",
-    "label": "str",
-    "model": "str",
-    "case": "str",
-    "case_uid": "str",
-    "repeat": "int64",
-    "outcome": "category",
-    "reason": "str",
-    "message": "str",
-    "output": "str",
-    "latency_ms": "float64",
-    "ttft_ms": "float64",
-    "tokens_input": "Int64",
-    "tokens_output": "Int64",
-    "cost_usd": "float64",
-    "finish_reason": "str",
-    "attempts": "Int64",
-}
+__all__ = ["DTYPES", "LEDGER_DTYPES", "ledger_frame", "results_frame", "summary_frame"]
 
 
 def results_frame(results: Iterable[ItemResult]) -> pd.DataFrame:
     """Return one row per item, in the order of the plan.
 
-    Unknown costs and token counts are missing values, never zero. ``cost_usd`` is a float here, for plotting; exact
-    decimals are in the results themselves.
+    Unknown costs and token counts are missing values, never zero. Costs are floats here, for plotting; exact decimals
+    are in the results themselves.
     """
+    return _frame([result_row(result) for result in sorted(results, key=lambda r: r.ordinal)], DTYPES)
+
+
+def ledger_frame(results: Iterable[ItemResult]) -> pd.DataFrame:
+    """Return one row per item and assertion, in the order of the plan; see `ledger_rows`.
+
+    Example:
+        >>> list(ledger_frame([]).columns)[:3]
+        ['ordinal', 'label', 'model']
+    """
+    ordered = sorted(results, key=lambda r: r.ordinal)
+    return _frame([row for result in ordered for row in ledger_rows(result)], LEDGER_DTYPES)
+
+
+def _frame(rows: list[dict[str, Any]], dtypes: dict[str, str]) -> pd.DataFrame:
     import pandas as pd
 
-    rows = [_row(result) for result in sorted(results, key=lambda r: r.ordinal)]
-    frame = pd.DataFrame(rows, columns=list(DTYPES))
+    columns = {name: [_value(row.get(name)) for row in rows] for name in dtypes}
+    frame = pd.DataFrame(columns, columns=list(dtypes))
     outcome = pd.CategoricalDtype([str(value) for value in Outcome])
-    return frame.astype({**DTYPES, "outcome": outcome})
+    return frame.astype({**dtypes, "outcome": outcome})
 
 
-def _row(result: ItemResult) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        name: getattr(result, name)
-        for name in ("ordinal", "card", "version", "label", "model", "case", "case_uid", "repeat", "reason", "message")
-    }
-    row["outcome"] = str(result.outcome)
-    generation = result.generation
-    if generation is not None:
-        row |= {
-            "output": generation.output,
-            "latency_ms": generation.latency_ms,
-            "ttft_ms": generation.ttft_ms,
-            "tokens_input": generation.tokens.input,
-            "tokens_output": generation.tokens.output,
-            "cost_usd": None if generation.cost_usd is None else float(generation.cost_usd),
-            "finish_reason": generation.finish_reason,
-            "attempts": generation.attempts,
-        }
-    return row
+def _value(value: Any) -> Any:
+    return float(value) if isinstance(value, Decimal) else well_formed(value)
 
 
 _SUMMARY_DTYPES: dict[str, str] = {

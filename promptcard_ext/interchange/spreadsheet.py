@@ -31,7 +31,7 @@ def sheet_records(path: Path, sheet: str | int | None = None) -> Iterator[Record
             sheet (``sheet_missing``).
     """
     _refuse_bomb(path)
-    import openpyxl
+    import openpyxl  # type: ignore[import-untyped]
 
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
@@ -127,7 +127,7 @@ def write_sheet(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
     Raises:
         FileError: It cannot be written (``file_unwritable``).
     """
-    import openpyxl
+    import openpyxl  # type: ignore[import-untyped]
     from openpyxl.cell import WriteOnlyCell
 
     book = openpyxl.Workbook(write_only=True)

@@ -110,14 +110,15 @@ class Columns:
                 single[field] = cells[column]
         metric = single.pop("metric", None)
         written = _json_list("__assertions", single.pop("assertions", None))
-        if "threshold" in single:
-            single["threshold"] = _number("__threshold", single["threshold"])
+        threshold = single.pop("threshold", None)
+        fields: dict[str, Any] = {field: str(value) for field, value in single.items()}
         return Row(
             {name: cells.get(name) for name in self._variables},
             self._specs(cells, None if metric is None else str(metric)),
             written,
             self._metadata_of(cells),
-            **{field: value if field == "threshold" else str(value) for field, value in single.items()},
+            threshold=None if threshold is None else _number("__threshold", threshold),
+            **fields,
         )
 
     def _specs(self, cells: Mapping[str, Any], metric: str | None) -> list[dict[str, Any]]:

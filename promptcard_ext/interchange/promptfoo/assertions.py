@@ -20,8 +20,8 @@ from promptcard_ext.interchange.yaml_document import Loader
 
 MAX_REFERENCES = 20
 _KEYS = frozenset(
-    {"type", "value", "threshold", "weight", "metric", "provider", "rubricPrompt", "transform", "contextTransform", "config",
-     "assert"}
+    {"type", "value", "threshold", "weight", "metric", "provider", "rubricPrompt", "transform", "contextTransform",
+     "config", "assert"}
 )  # fmt: skip
 _LISTS = frozenset({"contains-any", "contains-all", "icontains-any", "icontains-all"})
 _SCHEMAS = frozenset({"is-json", "contains-json"})
@@ -144,7 +144,7 @@ def _assertion(node: Node, around: Surroundings) -> Assertion:
         "value": _value(kind, node, around),
         "threshold": spec.get("threshold"),
         "metric": str(spec["metric"]) if node.has("metric") else None,
-        "weight": 1.0 if weight is None else weight,
+        "weight": None if weight == 1 else weight,
         "provider": _judge(node, around),
         "transform": _own_transform(kind, node, around),
         "rubric_prompt": _rubric_prompt(node, around) if _takes_rubric(kind) else None,
@@ -153,7 +153,7 @@ def _assertion(node: Node, around: Surroundings) -> Assertion:
     if kind == "assert-set":
         # What the test makes of an answer is done for each assertion inside.
         fields |= {"transform": None, "assertions": read_assertions(node.child("assert"), around)}
-    return Assertion(**fields)
+    return Assertion(**{name: one for name, one in fields.items() if one is not None and one != {}})
 
 
 def _judge(node: Node, around: Surroundings) -> str | tuple[str, ...] | None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
 from promptcard_ext.interchange.notices import Notice, Severity
+from promptcard_ext.stats.derived import DerivedMetric
 
 UNSUPPORTED = "unsupported"
 
@@ -61,7 +62,7 @@ class Imported(Struct, frozen=True):
         cases: For all batches.
         judges: Model references for assertions that need a judge and name none.
         embedder: Model reference for assertions that need embeddings and name none.
-        derived: Formulas of derived metrics by name, in their order.
+        derived: Derived metrics, in their order.
         repeats: How often each case is asked.
         concurrency, timeout_s, deadline_s: As the file gives them; None where it does not.
         mode: ``live`` when the file turns its cache off, else None.
@@ -74,7 +75,7 @@ class Imported(Struct, frozen=True):
     cases: tuple[Case, ...]
     judges: tuple[str, ...] = ()
     embedder: str | None = None
-    derived: dict[str, str] = {}
+    derived: tuple[DerivedMetric, ...] = ()
     repeats: int = 1
     concurrency: int | None = None
     timeout_s: float | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from promptcard_ext.core.card import Card
-from promptcard_ext.core.errors import FileError
+from promptcard_ext.core.errors import CardError, FileError
 from promptcard_ext.interchange.notices import Notices
 from promptcard_ext.interchange.promptfoo.assertions import Surroundings
 from promptcard_ext.interchange.promptfoo.cards import (
@@ -29,6 +29,7 @@ from promptcard_ext.interchange.promptfoo.prompts import Prompt, read_prompts
 from promptcard_ext.interchange.promptfoo.source import Source
 from promptcard_ext.interchange.promptfoo.tests import Test, empty_test, read_scenarios, read_test, read_tests
 from promptcard_ext.interchange.yaml_document import YamlDocument
+from promptcard_ext.stats.derived import DerivedMetric
 
 _SECTIONS = frozenset(
     {"description", "prompts", "providers", "targets", "tests", "scenarios", "defaultTest", "assertionTemplates",
@@ -178,21 +179,19 @@ class _Reader:
         node = default.options.get("provider") or options.grader
         return self._read_graders(node) if node is not None else _Graders()
 
-    def _derived(self) -> dict[str, str]:
-        found: dict[str, str] = {}
+    def _derived(self) -> tuple[DerivedMetric, ...]:
+        found: list[DerivedMetric] = []
         for one in self.root.child("derivedMetrics"):
-            name, formula = (
-                (one.value.get("name"), one.value.get("value")) if isinstance(one.value, dict) else (None, None)
-            )
-            if not isinstance(name, str) or not isinstance(formula, str | int | float):
-                one.lost("metric_unsupported", "a derived metric has a 'name' and a formula as its 'value'")
-            elif _FORMULA.match(str(formula)) or str(formula).startswith("file://"):
-                one.lost(
-                    "metric_unsupported", f"the derived metric '{name:.60}' is a program", "Write it as a formula."
-                )
-            else:
-                found[name] = str(formula)
-        return found
+            written = one.value if isinstance(one.value, dict) else {}
+            name, formula = written.get("name"), str(written.get("value"))
+            if _FORMULA.match(formula) or formula.startswith("file://"):
+                one.lost("metric_unsupported", f"the metric '{name!s:.60}' is a program", "Write it as a formula.")
+                continue
+            try:
+                found.append(DerivedMetric(str(name), formula))
+            except CardError as error:
+                one.lost(error.code, error.message.rstrip("."), error.hint)
+        return tuple(found)
 
     def _repeats(self, repeats: int, default: Test, tests: Sequence[Test]) -> int:
         wanted = {str(_repeat(test, default, repeats)) for test in tests} or {str(_repeat(default, default, repeats))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,15 +105,12 @@ class Source:
         return present
 
     def _glob(self, pattern: str) -> list[Path]:
-        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
-            root = Path(pattern).anchor or "."
-            if not self.allow_outside:
-                return [Path(root)]
-            import glob
-
-            found: Iterator[Path] = map(Path, glob.iglob(str(self.folder / pattern), recursive=True))
-        else:
-            found = self.folder.glob(pattern)
+        parts = Path(pattern).parts
+        fixed = next(index for index, part in enumerate(parts) if any(mark in part for mark in "*?["))
+        root = self.folder.joinpath(*parts[:fixed])
+        if not self._may_read(root):
+            return [root]
+        found = root.glob(str(Path(*parts[fixed:])))
         return sorted(itertools.islice((one for one in found if one.is_file()), MAX_FILES))
 
     def _may_read(self, path: Path) -> bool:

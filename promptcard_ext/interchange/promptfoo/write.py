@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
-from promptcard_ext.core.errors import FileError
 from promptcard_ext.interchange.promptfoo.imported import UNSUPPORTED
 from promptcard_ext.interchange.promptfoo.templates import back, literal, plain, uses_template
+from promptcard_ext.interchange.yaml_text import write_yaml, yaml_text
+from promptcard_ext.stats.derived import DerivedMetric
 
 # Both tools know these fields; promptfoo has other names for some.
 _NAMES = {"rubric_prompt": "rubricPrompt", "options": "config", "assertions": "assert"}
@@ -28,7 +28,7 @@ def write_promptfoo(
     cases: Iterable[Case],
     models: Sequence[str] = (),
     *,
-    derived: Mapping[str, str] | None = None,
+    derived: Sequence[DerivedMetric] = (),
     repeats: int = 1,
 ) -> None:
     """Write a promptfoo configuration file; see `promptfoo_yaml`.
@@ -36,11 +36,7 @@ def write_promptfoo(
     Raises:
         FileError: It cannot be written (``file_unwritable``).
     """
-    text = promptfoo_yaml(cards, cases, models, derived=derived, repeats=repeats)
-    try:
-        Path(path).write_text(text, "utf-8", newline="\n")
-    except OSError as error:
-        raise FileError(f"{path} cannot be written: {error.strerror}.", code="file_unwritable") from None
+    write_yaml(Path(path), promptfoo_yaml(cards, cases, models, derived=derived, repeats=repeats))
 
 
 def promptfoo_yaml(
@@ -48,7 +44,7 @@ def promptfoo_yaml(
     cases: Iterable[Case],
     models: Sequence[str] = (),
     *,
-    derived: Mapping[str, str] | None = None,
+    derived: Sequence[DerivedMetric] = (),
     repeats: int = 1,
 ) -> str:
     """Return cards, cases and models as the text of a promptfoo configuration.
@@ -64,32 +60,10 @@ def promptfoo_yaml(
         config["defaultTest"] = {"vars": _variables(defaults)}
     config["tests"] = [_test(case) for case in cases]
     if derived:
-        config["derivedMetrics"] = [{"name": name, "value": formula} for name, formula in derived.items()]
+        config["derivedMetrics"] = [msgspec.to_builtins(metric) for metric in derived]
     if repeats > 1:
         config["evaluateOptions"] = {"repeat": repeats}
-    return yaml.dump(config, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=120)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes every text so that any reader of YAML takes it for text, long ones as blocks."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    block = "\n" in text and text.strip() == text.rstrip("\n") and text.isprintable() is False and _printable(text)
-    plain_style = text.replace(" ", "").replace("-", "").isalpha() and text.lower() not in _WORDS
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if block else None if plain_style else '"')
-
-
-def _printable(text: str) -> bool:
-    return all(line.isprintable() and line == line.rstrip() for line in text.split("\n"))
-
-
-# YAML 1.1 reads these as something else than text.
-_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
-_Dumper.add_representer(str, _represent_text)
+    return yaml_text(config)
 
 
 def _prompt(card: Card) -> dict[str, Any]:
