@@ -71,6 +71,11 @@ class Provider(Protocol):
         name: Name in model references, such as ``openai``.
         price_key: Under which name the price book knows it, or an empty text for an endpoint without known prices.
         endpoint: Where it calls, for errors and identity; no credentials.
+
+    A provider may also have an attribute ``limit_key``, a text that is the same for all that share a rate limit (the
+    endpoint with a hash of the credential, never the credential); without one it is the endpoint. It may have a method
+    ``check_settings(settings)``, which raises `ProviderError` for settings that it could not send. An error with
+    ``sent`` may have ``raw``: what was received and could not be read.
     """
 
     name: str

@@ -67,13 +67,16 @@ class Refusal:
 
     def _for_now(self, status: int, detail: str, headers: Mapping[str, str]) -> ProviderError:
         if status == 429:
-            message, code = f"{self.where} refuses for now (429): {detail}.", "provider_429"
+            code = "provider_429"
+            does = "refuses for now"
         elif status >= 500:
-            message, code = f"{self.where} failed ({status}): {detail}.", "provider_5xx"
+            code = "provider_5xx"
+            does = "failed"
         else:
-            message, code = f"{self.where} asks to try again ({status}): {detail}.", "provider_try_again"
+            code = "provider_try_again"
+            does = "asks to try again"
         return ProviderError(
-            message,
+            f"{self.where} {does} ({status}): {detail}.",
             code=code,
             hint="Lower the concurrency, or ask for a higher rate limit." if status == 429 else "",
             retryable=status not in _FOR_GOOD,
