@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from promptcard_ext.core.results import ItemResult, Outcome
 from promptcard_ext.stats.summary import SummaryRow
@@ -16,12 +16,10 @@ MAX_CELL_CHARS = 300
 _SPECIAL = re.compile(r"([\\`*_\[\]!|~$@:]|(?<=www)\.)", re.IGNORECASE)
 
 
-def write_markdown(
-    path: Path, results: Iterable[ItemResult], summary: Sequence[SummaryRow], head: Mapping[str, Any]
-) -> None:
+def write_markdown(path: Path, results: Iterable[ItemResult], title: str, summary: Sequence[SummaryRow]) -> None:
     """Write a summary and the first 200 items that did not pass."""
     with path.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-        file.write(f"# {cell(str(head.get('name') or 'Results'))}\n\n")
+        file.write(f"# {cell(title or 'Results')}\n\n")
         if summary:
             _write_summary(file, summary)
         _write_failures(file, results)

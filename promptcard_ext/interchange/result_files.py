@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -23,49 +23,58 @@ FORMAT = "promptcards-results/1"
 _BATCH = 2_000
 
 
-def write_results(
-    path: str | Path,
-    results: Iterable[ItemResult],
-    summary: Sequence[SummaryRow] = (),
-    head: Mapping[str, Any] | None = None,
-) -> None:
-    """Write results in the format that the file's ending names.
+SUFFIXES = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".json": "json",
+    ".xlsx": "xlsx",
+    ".parquet": "parquet",
+    ".xml": "junit",
+    ".md": "markdown",
+}
 
-    CSV, XLSX and Parquet have the columns of `to_frame()`; JSON Lines and JSON whole results with their verdicts; a
-    file that is there already is replaced once the new one is complete.
+
+def write_results(
+    results: Iterable[ItemResult],
+    path: str | Path,
+    form: str | None = None,
+    *,
+    title: str = "",
+    rows: Sequence[SummaryRow] = (),
+) -> None:
+    """Write results to a file, one at a time.
+
+    CSV, XLSX and Parquet have the columns of `to_frame()`; JSON Lines and JSON have whole results with their verdicts.
+    A file that is there already is replaced once the new one is complete.
 
     Args:
-        path: Ends in .csv, .jsonl, .json, .xlsx, .parquet, .xml (JUnit) or .md.
-        results: Read once, in the order in which they are to be written.
-        summary: For JSON and Markdown.
-        head: What to say about the run in JSON and Markdown: name, models, times.
+        results: Read once, and written in their order.
+        form: ``csv``, ``jsonl``, ``json``, ``xlsx``, ``parquet``, ``junit`` or ``markdown``; by default what the file's
+            ending says (.xml is JUnit, .md Markdown).
+        title: Name of the run, for JSON and Markdown.
+        rows: The run's summary, for JSON and Markdown.
 
     Raises:
-        FileError: It cannot be written (``file_unwritable``), has another ending (``file_format``), or Parquet is not
-            installed (``parquet_missing``).
-
-    Example:
-        >>> write_results("results.gif", [])
-        Traceback (most recent call last):
-        promptcard_ext.core.errors.FileError: Results cannot be written to 'results.gif'. Use .csv, …
+        FileError: It cannot be written (``file_unwritable``), has an unknown ending (``file_format``), or Parquet is
+            not installed (``parquet_missing``).
     """
     path = Path(path)
-    suffix = path.suffix.lower()
     writers: dict[str, Callable[[Path], None]] = {
-        ".csv": lambda part: write_csv(part, results),
-        ".jsonl": lambda part: _write_lines(part, results),
-        ".json": lambda part: _write_json(part, results, summary, head or {}),
-        ".xlsx": lambda part: write_sheet(part, list(DTYPES), _table(results, _spreadsheet_value)),
-        ".parquet": lambda part: _write_parquet(part, results),
-        ".xml": lambda part: write_junit(part, results),
-        ".md": lambda part: write_markdown(part, results, summary, head or {}),
+        "csv": lambda part: write_csv(part, results),
+        "jsonl": lambda part: _write_lines(part, results),
+        "json": lambda part: _write_json(part, results, title, rows),
+        "xlsx": lambda part: write_sheet(part, list(DTYPES), _table(results, _spreadsheet_value)),
+        "parquet": lambda part: _write_parquet(part, results),
+        "junit": lambda part: write_junit(part, results),
+        "markdown": lambda part: write_markdown(part, results, title, rows),
     }
-    if suffix not in writers:
+    form = form or SUFFIXES.get(path.suffix.lower(), "")
+    if form not in writers:
         raise FileError(
-            f"Results cannot be written to '{path.name}'.", code="file_format", hint=f"Use {', '.join(writers)}."
+            f"Results cannot be written to '{path.name}'.", code="file_format", hint=f"Use {', '.join(SUFFIXES)}."
         )
     with _replaced(path) as part:
-        writers[suffix](part)
+        writers[form](part)
 
 
 @contextmanager
@@ -115,12 +124,10 @@ def _write_lines(path: Path, results: Iterable[ItemResult]) -> None:
             file.write(wire.encode(result) + b"\n")
 
 
-def _write_json(
-    path: Path, results: Iterable[ItemResult], summary: Sequence[SummaryRow], head: Mapping[str, Any]
-) -> None:
+def _write_json(path: Path, results: Iterable[ItemResult], title: str, rows: Sequence[SummaryRow]) -> None:
     """Write one document; the results are its last member, so that they need not be held."""
     with path.open("wb") as file:
-        opening = wire.encode({"format": FORMAT, "run": dict(head), "summary": list(summary)})
+        opening = wire.encode({"format": FORMAT, "name": title, "summary": list(rows)})
         file.write(opening[:-1] + b',"results":[')
         _write_members(file, results)
         file.write(b"]}\n")

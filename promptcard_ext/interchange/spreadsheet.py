@@ -127,8 +127,8 @@ def write_sheet(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
     Raises:
         FileError: It cannot be written (``file_unwritable``).
     """
-    import openpyxl  # type: ignore[import-untyped]
-    from openpyxl.cell import WriteOnlyCell
+    import openpyxl
+    from openpyxl.cell import WriteOnlyCell  # type: ignore[import-untyped]
 
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("results")

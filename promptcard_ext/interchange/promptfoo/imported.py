@@ -10,7 +10,6 @@ from msgspec import Struct
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
 from promptcard_ext.interchange.notices import Notice, Severity
-from promptcard_ext.stats.derived import DerivedMetric
 
 UNSUPPORTED = "unsupported"
 
@@ -62,7 +61,7 @@ class Imported(Struct, frozen=True):
         cases: For all batches.
         judges: Model references for assertions that need a judge and name none.
         embedder: Model reference for assertions that need embeddings and name none.
-        derived: Derived metrics, in their order.
+        derived: Formulas of derived metrics by name, in their order.
         repeats: How often each case is asked.
         concurrency, timeout_s, deadline_s: As the file gives them; None where it does not.
         mode: ``live`` when the file turns its cache off, else None.
@@ -75,7 +74,7 @@ class Imported(Struct, frozen=True):
     cases: tuple[Case, ...]
     judges: tuple[str, ...] = ()
     embedder: str | None = None
-    derived: tuple[DerivedMetric, ...] = ()
+    derived: dict[str, str] = {}
     repeats: int = 1
     concurrency: int | None = None
     timeout_s: float | None = None
@@ -87,6 +86,14 @@ class Imported(Struct, frozen=True):
     def cards(self) -> tuple[Card, ...]:
         """All cards of all batches, each once."""
         return tuple({(card.name, card.content_hash): card for batch in self.batches for card in batch.cards}.values())
+
+    @property
+    def card_files(self) -> dict[str, tuple[Card, ...]]:
+        """The cards by name: a prompt with several settings is one card with a version for each."""
+        found: dict[str, tuple[Card, ...]] = {}
+        for card in self.cards:
+            found[card.name] = (*found.get(card.name, ()), card)
+        return found
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -179,8 +179,8 @@ class _Reader:
         node = default.options.get("provider") or options.grader
         return self._read_graders(node) if node is not None else _Graders()
 
-    def _derived(self) -> tuple[DerivedMetric, ...]:
-        found: list[DerivedMetric] = []
+    def _derived(self) -> dict[str, str]:
+        found: dict[str, str] = {}
         for one in self.root.child("derivedMetrics"):
             written = one.value if isinstance(one.value, dict) else {}
             name, formula = written.get("name"), str(written.get("value"))
@@ -188,10 +188,11 @@ class _Reader:
                 one.lost("metric_unsupported", f"the metric '{name!s:.60}' is a program", "Write it as a formula.")
                 continue
             try:
-                found.append(DerivedMetric(str(name), formula))
+                metric = DerivedMetric(str(name), formula)
+                found[metric.name] = metric.value
             except CardError as error:
                 one.lost(error.code, error.message.rstrip("."), error.hint)
-        return tuple(found)
+        return found
 
     def _repeats(self, repeats: int, default: Test, tests: Sequence[Test]) -> int:
         wanted = {str(_repeat(test, default, repeats)) for test in tests} or {str(_repeat(default, default, repeats))}

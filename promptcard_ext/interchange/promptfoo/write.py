@@ -15,7 +15,6 @@ from promptcard_ext.core.case import Case
 from promptcard_ext.interchange.promptfoo.imported import UNSUPPORTED
 from promptcard_ext.interchange.promptfoo.templates import back, literal, plain, uses_template
 from promptcard_ext.interchange.yaml_text import write_yaml, yaml_text
-from promptcard_ext.stats.derived import DerivedMetric
 
 # Both tools know these fields; promptfoo has other names for some.
 _NAMES = {"rubric_prompt": "rubricPrompt", "options": "config", "assertions": "assert"}
@@ -28,7 +27,7 @@ def write_promptfoo(
     cases: Iterable[Case],
     models: Sequence[str] = (),
     *,
-    derived: Sequence[DerivedMetric] = (),
+    derived: Mapping[str, str] | None = None,
     repeats: int = 1,
 ) -> None:
     """Write a promptfoo configuration file; see `promptfoo_yaml`.
@@ -44,7 +43,7 @@ def promptfoo_yaml(
     cases: Iterable[Case],
     models: Sequence[str] = (),
     *,
-    derived: Sequence[DerivedMetric] = (),
+    derived: Mapping[str, str] | None = None,
     repeats: int = 1,
 ) -> str:
     """Return cards, cases and models as the text of a promptfoo configuration.
@@ -60,7 +59,7 @@ def promptfoo_yaml(
         config["defaultTest"] = {"vars": _variables(defaults)}
     config["tests"] = [_test(case) for case in cases]
     if derived:
-        config["derivedMetrics"] = [msgspec.to_builtins(metric) for metric in derived]
+        config["derivedMetrics"] = [{"name": name, "value": formula} for name, formula in derived.items()]
     if repeats > 1:
         config["evaluateOptions"] = {"repeat": repeats}
     return yaml_text(config)
