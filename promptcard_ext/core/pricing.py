@@ -90,7 +90,8 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not _key(self.provider) or not self.model:
             raise ValueError("provider and model must not be empty")
-        for row in (self, *self.tiers):
+        rows: tuple[Price | Tier, ...] = (self, *self.tiers)
+        for row in rows:
             for name in row.__struct_fields__:
                 value = getattr(row, name)
                 if isinstance(value, Decimal) and not (value.is_finite() and value >= 0):

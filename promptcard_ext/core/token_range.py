@@ -75,6 +75,9 @@ class TokenRange(NamedTuple):
         return TokenRange(self.low + other.low, self.mid + other.mid, self.high + other.high)
 
 
+NOTHING = TokenRange(0.0, 0.0, 0.0)
+
+
 def tokens_of(text: str) -> TokenRange:
     """Return about how many tokens a text has.
 
