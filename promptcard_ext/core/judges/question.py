@@ -110,7 +110,7 @@ def ask_about(
     marks = MARKS.format(tag=tag)
     if own is None:
         system = f"{marks}\n\n{prompt.task}\n\n{FORMAT.format(shape=prompt.shape)}"
-        messages = (Message("system", system), Message("user", "\n\n".join(parts.values())))
+        messages: tuple[Message, ...] = (Message("system", system), Message("user", "\n\n".join(parts.values())))
     else:
         given = variables or {}
         messages = _led_by(marks, own.render({**given, "vars": given, **parts, **(terms or {})}))
