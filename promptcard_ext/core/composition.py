@@ -1,7 +1,8 @@
 """How verdicts combine: weights, thresholds, and what stays undecided.
 
-A verdict that is error or unscored stands for a score between 0 and 1 that nobody knows. A combination is pass or fail
-only where it would be the same whatever those unknown scores are; otherwise it is itself error or unscored.
+A verdict that is error or unscored stands for a score between 0 and 1 that nobody knows, and so does a set that was
+decided although a part of it is not: one part of two has failed, so the set has, by 0 or by 0.5. A combination is pass
+or fail only where it would be the same whatever those unknown scores are; otherwise it is itself error or unscored.
 """
 
 from __future__ import annotations
@@ -51,4 +52,11 @@ def combine(verdicts: Sequence[Verdict], threshold: float | None = None) -> tupl
         return Outcome.PASS, score
     if (low + open_) / total < threshold - _EPSILON:
         return Outcome.FAIL, score
-    return Outcome.ERROR if Outcome.ERROR in outcomes else Outcome.UNSCORED, score
+    return Outcome.ERROR if any(map(_broken, verdicts)) else Outcome.UNSCORED, score
+
+
+def _broken(verdict: Verdict) -> bool:
+    # A set may be decided and its score not be known; then it is a part of it that broke, or was not judged.
+    return verdict.weight > 0 and (
+        verdict.outcome is Outcome.ERROR or (verdict.points is None and any(map(_broken, verdict.parts)))
+    )

@@ -124,7 +124,12 @@ class Verdict(Struct, frozen=True, omit_defaults=True):
 
     @property
     def points(self) -> float | None:
-        """The score; without degrees 1 for a pass and 0 for a fail, and None when it is neither."""
+        """The score; without degrees 1 for a pass and 0 for a fail, and None when it is neither.
+
+        None also for a set or cascade that was decided although a part of it is not: its score is not known.
+        """
+        if self.score is None and self.parts:
+            return None
         if self.outcome is Outcome.PASS:
             return 1.0 if self.score is None else self.score
         if self.outcome is Outcome.FAIL:

@@ -231,23 +231,29 @@ def compiled(assertion: Assertion, variables: Mapping[str, Any] | None = None) -
         CardError: Its value does not fit its kind (``assertion_invalid``).
         TemplateError: A text in it does not parse, or uses a variable that the case does not have.
     """
-    uid = assertion.uid
     if assertion.assertions:
         _check_nesting(assertion)
-    if variables is not None and has_template(assertion):
-        return _compile(filled(assertion, variables), uid)
     try:
-        key = canonical_json([uid, assertion.metric, assertion.weight, _weights(assertion)])
+        uid = assertion.uid
     except (TypeError, ValueError, RecursionError):
         raise assertion.invalid("its value is not JSON") from None
+    if variables is not None and has_template(assertion):
+        return _compile(filled(assertion, variables), uid)
+    key = canonical_json([uid, assertion.metric, assertion.weight, _weights(assertion)])
     found = _CACHE.get(key)
     if found is None:
         if len(_CACHE) >= _CACHE_SIZE:
             _CACHE.clear()
+        _check_transform(assertion)
         # What a value with variables will be is not known yet; that it parses is.
         found = Compiled(assertion, uid) if has_template(assertion) else _compile(assertion, uid)
         _CACHE[key] = found
     return found
+
+
+def compiled_as_it_is(assertion: Assertion) -> Compiled:
+    """Return an assertion compiled whose variables are filled in already: braces in a value of theirs are just text."""
+    return _compile(assertion, assertion.uid) if has_template(assertion) else compiled(assertion)
 
 
 def _weights(assertion: Assertion) -> list[Any]:
@@ -261,6 +267,13 @@ def _compile(assertion: Assertion, uid: str) -> Compiled:
     if isinstance(made, Contested):
         return Compiled(assertion, uid, contest=made.contest)
     return Compiled(assertion, uid, check=made)
+
+
+def _check_transform(assertion: Assertion) -> None:
+    if assertion.transform is not None:
+        from promptcard_ext.core.assertions.transform import parsed_transform
+
+        parsed_transform(assertion.transform)
 
 
 def _check_nesting(assertion: Assertion, level: int = 1) -> None:

@@ -85,11 +85,9 @@ def _seen(one: Compiled, answer: Answer) -> Answer:
 
 
 def _untransformed(one: Compiled, error: TransformFailed) -> Verdict:
-    # A fail under negation too: an answer without the field in question has not been shown to be free of anything.
-    assertion = one.assertion
-    return Verdict(
-        one.uid, assertion.type, Outcome.FAIL, "transform_failed", str(error), None, assertion.metric, assertion.weight
-    )
+    # The same under negation: an answer without the field in question has not been shown to be free of anything.
+    assertion, (outcome, reason, message, *_) = one.assertion, error.finding
+    return Verdict(one.uid, assertion.type, outcome, reason, message, None, assertion.metric, assertion.weight)
 
 
 def _crash(error: Exception) -> Finding:

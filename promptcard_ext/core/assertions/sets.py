@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from promptcard_ext.core.answer import Answer
 from promptcard_ext.core.assertions import judging
-from promptcard_ext.core.assertions.base import Assertion, Check, Compiled, Finding, Graded, compiled, register
+from promptcard_ext.core.assertions.base import (
+    Assertion,
+    Check,
+    Compiled,
+    Finding,
+    Graded,
+    compiled_as_it_is,
+    register,
+)
+from promptcard_ext.core.assertions.limits import refuse_options, share
 from promptcard_ext.core.composition import combine
 from promptcard_ext.core.ports import Asker
 from promptcard_ext.core.results import Outcome, Verdict
@@ -16,6 +26,8 @@ from promptcard_ext.core.results import Outcome, Verdict
 def assert_set(assertion: Assertion) -> Check | Graded:
     """Hold when all inside hold; with a ``threshold``, when the weighted mean of their scores reaches it."""
     inner = _inner(assertion)
+    if assertion.threshold is not None:
+        share(assertion, 0.0)
     if all(one.check for one in inner):
         return lambda answer: _sum_up(assertion, judging.judge(inner, answer))
 
@@ -28,7 +40,7 @@ def assert_set(assertion: Assertion) -> Check | Graded:
 def _inner(assertion: Assertion) -> tuple[Compiled, ...]:
     if not assertion.assertions:
         raise assertion.invalid("it has no 'assertions'")
-    inner = tuple(compiled(one) for one in assertion.assertions)
+    inner = tuple(compiled_as_it_is(one) for one in assertion.assertions)
     for one in inner:
         if one.contest is not None:
             raise assertion.invalid(f"'{one.assertion.type}' compares answers, and cannot stand inside a set")
@@ -49,15 +61,46 @@ def explain(
     """Return reason and message of a combination: those of the first verdict that is to blame."""
     if outcome is Outcome.PASS:
         return None, ""
-    for verdict in verdicts:
-        if verdict.weight > 0 and verdict.outcome is outcome:
-            below = f"Score {score:.2f} is below {threshold:g}. " if threshold is not None and score is not None else ""
-            return verdict.reason, below + verdict.message
-    if verdicts and outcome is Outcome.FAIL:
+    if (culprit := _culprit(outcome, verdicts)) is not None:
+        below = f"Score {score:.2f} is below {threshold:g}. " if threshold is not None and score is not None else ""
+        return culprit.reason, below + culprit.message
+    if outcome is Outcome.FAIL:
         return "score_below_threshold", f"Score {score or 0:.2f} is below {threshold or 0:g}."
     if verdicts:
         return "nothing_weighs", "Every assertion has weight 0."
     return "no_assertions", "The case has no assertion."
+
+
+def _culprit(outcome: Outcome, verdicts: Sequence[Verdict]) -> Verdict | None:
+    """Return the first verdict with this outcome, or the part with it of one whose score is not known."""
+    weighing = [verdict for verdict in verdicts if verdict.weight > 0]
+    for verdict in weighing:
+        if verdict.outcome is outcome:
+            return verdict
+    if outcome is Outcome.FAIL:
+        return None
+    unclear = [verdict for verdict in weighing if verdict.points is None]
+    return next((found for one in unclear if (found := _culprit(outcome, one.parts)) is not None), None)
+
+
+class _Limits(NamedTuple):
+    """At which points an assertion of a cascade settles it."""
+
+    pass_at: float
+    fail_at: float
+
+    def settled(self, verdict: Verdict) -> Outcome | None:
+        """Return what the verdict settles the cascade as, or None."""
+        points = verdict.points
+        if points is None:
+            return None
+        if points >= self.pass_at:
+            return Outcome.PASS
+        return Outcome.FAIL if points <= self.fail_at else None
+
+    def hopeless(self, verdict: Verdict) -> bool:
+        """Tell whether nothing that follows can decide: the verdict is unknown, and could have gone both ways."""
+        return verdict.points is None and self.fail_at >= 0
 
 
 @register("cascade")
@@ -66,14 +109,14 @@ def cascade(assertion: Assertion) -> Check | Graded:
 
     An assertion settles it as pass when its score reaches ``options.pass_at`` (default 1), and as fail when its score
     is at most ``options.fail_at`` (default: never). The last one decides by itself. One that is error or unscored
-    settles nothing.
+    settles nothing, and what follows then decides only where that one could not have decided otherwise.
     """
-    inner = _inner(assertion)
-    pass_at, fail_at = _limit(assertion, "pass_at", 1.0), _limit(assertion, "fail_at", -1.0)
+    inner, limits = _inner(assertion), _limits(assertion)
+    if not all(one.assertion.weight for one in inner):
+        raise assertion.invalid("an assertion of weight 0 decides nothing, and cannot stand in a cascade")
 
-    def settles(verdict: Verdict) -> bool:
-        points = verdict.points
-        return points is not None and (points >= pass_at or points <= fail_at)
+    def done(part: Verdict) -> bool:
+        return limits.settled(part) is not None or limits.hopeless(part)
 
     if all(one.check for one in inner):
 
@@ -81,9 +124,9 @@ def cascade(assertion: Assertion) -> Check | Graded:
             parts: list[Verdict] = []
             for one in inner:
                 parts.append(judging.check_one(one, answer))
-                if settles(parts[-1]):
+                if done(parts[-1]):
                     break
-            return _settled(parts, len(inner), pass_at)
+            return _conclusion(parts, limits, len(inner))
 
         return check
 
@@ -91,24 +134,45 @@ def cascade(assertion: Assertion) -> Check | Graded:
         parts: list[Verdict] = []
         for one in inner:
             parts.append(await judging.grade_one(one, answer, asker))
-            if settles(parts[-1]):
+            if done(parts[-1]):
                 break
-        return _settled(parts, len(inner), pass_at)
+        return _conclusion(parts, limits, len(inner))
 
     return Graded(grade)
 
 
-def _settled(parts: list[Verdict], available: int, pass_at: float) -> Finding:
-    last = parts[-1]
-    outcome = last.outcome
-    if len(parts) < available and last.points is not None:
-        outcome = Outcome.PASS if last.points >= pass_at else Outcome.FAIL
-    reason = None if outcome is Outcome.PASS else last.reason or "cascade_failed"
-    return Finding(outcome, reason, "" if outcome is Outcome.PASS else last.message, last.points, tuple(parts))
+def _conclusion(parts: list[Verdict], limits: _Limits, available: int) -> Finding:
+    last, unknown = parts[-1], [part for part in parts[:-1] if part.points is None]
+    outcome: Outcome | None = last.outcome if len(parts) == available else limits.settled(last)
+    if outcome is Outcome.PASS and limits.fail_at < 0:
+        return Finding(outcome, score=None if unknown else last.points, parts=tuple(parts))
+    if unknown or outcome is None:
+        return _open(parts, [*unknown, last])
+    if outcome is Outcome.PASS:
+        return Finding(outcome, score=last.points, parts=tuple(parts))
+    return Finding(outcome, last.reason or "cascade_failed", last.message, last.points, tuple(parts))
+
+
+def _open(parts: list[Verdict], unknown: list[Verdict]) -> Finding:
+    """Return the finding of a cascade that nobody could decide: an error when something broke."""
+    for outcome in (Outcome.ERROR, Outcome.UNSCORED):
+        if (culprit := _culprit(outcome, unknown)) is not None:
+            return Finding(outcome, culprit.reason, culprit.message, parts=tuple(parts))
+    raise AssertionError("a verdict without points is undecided, or has a part that is")
+
+
+def _limits(assertion: Assertion) -> _Limits:
+    refuse_options(assertion, "pass_at", "fail_at")
+    limits = _Limits(_limit(assertion, "pass_at", 1.0), _limit(assertion, "fail_at", -1.0))
+    if limits.fail_at >= limits.pass_at:
+        raise assertion.invalid("'options.fail_at' must be below 'options.pass_at'")
+    return limits
 
 
 def _limit(assertion: Assertion, name: str, default: float) -> float:
-    value = assertion.options.get(name, default)
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if name not in assertion.options:
+        return default
+    value = assertion.options[name]
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
         raise assertion.invalid(f"'options.{name}' must be a number between 0 and 1")
     return float(value)

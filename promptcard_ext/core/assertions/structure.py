@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from promptcard_ext.core.answer import Answer
 from promptcard_ext.core.assertions.base import NO_TEXT, PASSED, Assertion, Check, Finding, register
-from promptcard_ext.core.assertions.json_search import json_values
+from promptcard_ext.core.assertions.json_text import Unread, json_values, read_json
 from promptcard_ext.core.assertions.limits import MAX_ANSWER_CHARS, TOO_COMPLEX, TOO_DEEP, TooComplex, too_long
-from promptcard_ext.core.identity import refuse_constant
 from promptcard_ext.core.results import Outcome
 
 __all__ = ["MAX_ANSWER_CHARS"]
 
 _NONE_FOUND = Finding(Outcome.FAIL, "no_json", "The answer contains no JSON object or array.")
-# Python reads no longer number from a text; it would take quadratic time.
-_LONG_NUMBER = Finding(Outcome.UNSCORED, "answer_too_complex", "The answer has a number too long to be read.")
 
 
 @register("is-json")
@@ -28,12 +24,10 @@ def is_json(assertion: Assertion) -> Check:
     def check(answer: Answer) -> Finding:
         if answer.output is None:
             return NO_TEXT
-        if (unread := too_long(answer.output)) is not None:
-            return unread
         try:
-            value = json.loads(answer.output, parse_constant=refuse_constant)
-        except (ValueError, RecursionError) as error:
-            return _unreadable(error)
+            value = read_json(answer.output)
+        except Unread as unread:
+            return unread.finding
         return PASSED if problem_of is None else problem_of(value)
 
     return check
@@ -82,14 +76,6 @@ def _first(text: str, problem_of: _Problem | None) -> Finding:
 
 def _footnote(value: Any) -> bool:
     return isinstance(value, list) and all(type(item) is int for item in value)
-
-
-def _unreadable(error: Exception) -> Finding:
-    if isinstance(error, RecursionError):
-        return TOO_DEEP
-    if not isinstance(error, json.JSONDecodeError) and "digits" in str(error):
-        return _LONG_NUMBER
-    return Finding(Outcome.FAIL, "not_json", f"The answer is not JSON: {error!s:.200}.")
 
 
 def _schema_check(assertion: Assertion) -> _Problem | None:

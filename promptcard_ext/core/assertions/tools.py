@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from promptcard_ext.core.answer import Answer
 from promptcard_ext.core.assertions.base import NO_TEXT, PASSED, Assertion, Check, Finding, register
 from promptcard_ext.core.assertions.containment import text_values
-from promptcard_ext.core.assertions.limits import TOO_DEEP, graded, share, too_long
+from promptcard_ext.core.assertions.json_text import Unread, read_json
+from promptcard_ext.core.assertions.limits import TOO_DEEP, graded, share
 from promptcard_ext.core.identity import canonical_json, refuse_constant
 from promptcard_ext.core.results import Outcome
 
@@ -37,16 +38,21 @@ def calls_of(answer: Answer) -> list[ToolCall]:
 
     The shapes of OpenAI (chat and responses), Anthropic, Google and Ollama are understood. After a transform the calls
     are those in the text that it made.
+
+    Raises:
+        Unread: The text is too long or too deep to say whether there are any.
     """
     given = answer.generation.tool_calls
     if given and answer.output == answer.generation.output:
         return _calls(given)
-    if answer.output is None or too_long(answer.output) is not None:
+    if answer.output is None:
         return []
     try:
-        return _calls(json.loads(answer.output, parse_constant=refuse_constant))
-    except (ValueError, RecursionError):
-        return []
+        return _calls(read_json(answer.output))
+    except Unread as unread:
+        if unread.finding.outcome is Outcome.FAIL:
+            return []
+        raise
 
 
 def _calls(value: Any) -> list[ToolCall]:
@@ -84,7 +90,10 @@ def is_valid_function_call(assertion: Assertion) -> Check:
         schemas = _schemas(getattr(answer.settings, "tools", ()))
         if not schemas:
             return _NO_TOOLS
-        calls = calls_of(answer)
+        try:
+            calls = calls_of(answer)
+        except Unread as unread:
+            return unread.finding
         if not calls:
             return _NO_CALL if answer.output is not None or answer.generation.tool_calls else NO_TEXT
         # All of them share the steps that one may take.
@@ -166,7 +175,10 @@ def tool_call_f1(assertion: Assertion) -> Check:
     def check(answer: Answer) -> Finding:
         if answer.output is None and not answer.generation.tool_calls:
             return NO_TEXT
-        called = {call.name for call in calls_of(answer) if call.name is not None}
+        try:
+            called = {call.name for call in calls_of(answer) if call.name is not None}
+        except Unread as unread:
+            return unread.finding
         score = 2 * len(called & expected) / (len(called) + len(expected))
         finding = graded(score, threshold, "other_tools", "F1 of the tools called")
         if finding.outcome is Outcome.PASS:

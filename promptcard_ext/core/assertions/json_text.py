@@ -1,4 +1,4 @@
-"""Finding JSON in text that is not JSON, in a time that no answer can make long."""
+"""Reading JSON from answers, the whole or a part of it, in a time that no answer can make long."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from promptcard_ext.core.assertions.limits import TooComplex
+from promptcard_ext.core.assertions.base import Finding
+from promptcard_ext.core.assertions.limits import TOO_DEEP, TooComplex, too_long
 from promptcard_ext.core.identity import refuse_constant
+from promptcard_ext.core.results import Outcome
 
 # Characters read in vain, for every bracket that opens no value. An ordinary answer has a few such brackets; one that
 # was cut off inside of ten levels reads its end ten times.
@@ -16,6 +18,34 @@ _VAIN_CHARS = 20_000_000
 # Reading stops at about a thousand levels; it takes far less time than this many characters.
 _DEEP_CHARS = 20_000
 _START = re.compile(r'\{\s*["}]|\[\s*["\[\]{tfn0-9-]')
+# Python reads no longer number from a text; it would take quadratic time.
+_LONG_NUMBER = Finding(Outcome.UNSCORED, "answer_too_complex", "The answer has a number too long to be read.")
+
+
+class Unread(Exception):
+    """The text was not read as JSON; has what is found instead."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
+
+
+def read_json(text: str) -> Any:
+    """Return the value of a text that is JSON, without NaN and infinities.
+
+    Raises:
+        Unread: It is not JSON (a fail), or too long or too deep to say (unscored).
+    """
+    if (unread := too_long(text)) is not None:
+        raise Unread(unread)
+    try:
+        return json.loads(text, parse_constant=refuse_constant)
+    except RecursionError:
+        raise Unread(TOO_DEEP) from None
+    except ValueError as error:
+        if not isinstance(error, json.JSONDecodeError) and "digits" in str(error):
+            raise Unread(_LONG_NUMBER) from None
+        raise Unread(Finding(Outcome.FAIL, "not_json", f"The answer is not JSON: {error!s:.200}.")) from None
 
 
 def json_values(text: str) -> Iterator[tuple[Any, int, int]]:
