@@ -15,7 +15,8 @@ from promptcard_ext.core.errors import CardError
 from promptcard_ext.interchange.yaml_text import write_yaml, yaml_text
 
 _HEAD = ("name", "title", "description", "tags", "variables")
-_NOT_WRITTEN = frozenset({*_HEAD, "version"})
+# `includes` are texts of other cards, which have files of their own.
+_NOT_WRITTEN = frozenset({*_HEAD, "version", "includes"})
 # In this order a reader looks for them.
 _FIRST = ("note", "system", "template")
 

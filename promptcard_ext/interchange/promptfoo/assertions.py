@@ -11,7 +11,7 @@ import yaml
 from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.errors import CardError, FileError, TemplateError
 from promptcard_ext.interchange.csv_expected import parse_expected
-from promptcard_ext.interchange.promptfoo.expressions import transform_template
+from promptcard_ext.interchange.promptfoo.expressions import answer_path, transform_template
 from promptcard_ext.interchange.promptfoo.imported import UNSUPPORTED
 from promptcard_ext.interchange.promptfoo.node import Node
 from promptcard_ext.interchange.promptfoo.source import STRUCTURED, Source, reference
@@ -138,7 +138,7 @@ def _assertion(node: Node, around: Surroundings) -> Assertion:
         node.info("weight_zero", "an assertion of weight 0 is reported and decides nothing; in promptfoo it passes")
     options = dict(spec["config"]) if isinstance(spec.get("config"), dict) else {}
     if node.has("contextTransform"):
-        options["context_transform"] = _transform(node.child("contextTransform"))
+        options["context_transform"] = _context(node.child("contextTransform"))
     fields: dict[str, Any] = {
         "type": spec["type"],
         "value": _value(kind, node, around),
@@ -187,6 +187,15 @@ def _transform(node: Node) -> str:
     return found
 
 
+def _context(node: Node) -> str:
+    path = answer_path(str(node.value))
+    if path is None:
+        raise _Refused(
+            f"the context transform {node.value!r:.100} is JavaScript; only a path can be taken (output.context)"
+        )
+    return path
+
+
 def _takes_rubric(kind: str) -> bool:
     return kind.startswith(("llm-rubric", "g-eval", "factuality", "model-graded", "answer-", "context-", "select-best"))
 
@@ -223,6 +232,8 @@ def _value(kind: str, node: Node, around: Surroundings) -> Any:
         return value
     if kind in _LISTS and isinstance(value, str):
         return [_translated(part.strip()) for part in value.split(",")]
+    if kind == "word-count" and isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
     if kind in _SCHEMAS and isinstance(value, str):
         value = _parsed(value)
     if kind not in _STRUCTURED_VALUES and isinstance(value, int | float) and not isinstance(value, bool):

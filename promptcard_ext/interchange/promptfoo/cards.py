@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from promptcard_ext.core import template
-from promptcard_ext.core.card import Card, ModelSettings, Variable, VariableType
+from promptcard_ext.core.card import Card, ModelSettings, Variable
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.errors import CardError, TemplateError
 from promptcard_ext.interchange.promptfoo.models import read_settings
@@ -90,9 +90,6 @@ def make_card(prompt: Prompt, known: Known, source: Source, naming: Naming, affi
             turn.node.changed("template_changed", remark)
         turns.append(turn._replace(text=done.text))
     fields = _messages(_with_affixes(turns, affixes))
-    if fields is None:
-        prompt.turns[0].node.lost("prompt_unsupported", "a conversation of this form does not exist here")
-        return None
     settings = read_settings(prompt.config, source) if prompt.config is not None else ModelSettings()
     used = frozenset().union(*(template.parse(turn.text, "the prompt").variables for turn in turns))
     _report_gaps(used, known, prompt)
@@ -115,9 +112,10 @@ def _report_template(turn: Turn, error: TemplateError) -> None:
 
 def _variable(name: str, known: Known) -> Variable:
     # promptfoo declares no types. What a case does not give is an empty text there.
-    kind: VariableType = "string" if name in known.texts or name not in known.names else "json"
-    given_by_all = name in known.names and name not in known.gaps
-    return Variable(name, kind) if given_by_all else Variable(name, kind, default="")
+    fields: dict[str, Any] = {} if name in known.texts or name not in known.names else {"type": "json"}
+    if name not in known.names or name in known.gaps:
+        fields["default"] = ""
+    return Variable(name, **fields)
 
 
 def _report_gaps(used: frozenset[str], known: Known, prompt: Prompt) -> None:
@@ -135,14 +133,14 @@ def _with_affixes(turns: Sequence[Turn], affixes: Sequence[str]) -> list[Turn]:
     ]
 
 
-def _messages(turns: Sequence[Turn]) -> dict[str, Any] | None:
-    """Return the fields of a card that hold these messages, or None when a card cannot."""
+def _messages(turns: Sequence[Turn]) -> dict[str, Any]:
+    """Return the fields of a card that hold these messages."""
     roles = [turn.role for turn in turns]
     if roles == ["user"]:
         return {"template": turns[0].text}
     if roles == ["system", "user"]:
         return {"system": turns[0].text, "template": turns[1].text}
-    return None
+    return {"messages": [{"role": turn.role, "content": turn.text} for turn in turns]}
 
 
 def with_settings(card: Card, settings: ModelSettings) -> Card:

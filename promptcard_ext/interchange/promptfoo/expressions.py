@@ -10,6 +10,7 @@ _STEP = re.compile(
     r"|\s*(?:\?\.)?\[\s*(?P<index>\d+)\s*\]"
     r"|\s*(?:\?\.)?\[\s*(?:'(?P<single>[^'\\{}\"]*)'|\"(?P<double>[^'\\{}\"]*)\")\s*\]"
 )
+_PATH = re.compile(r"(?P<start>output|JSON\.parse\(\s*output\s*\)|context\.vars)(?P<path>(?:\??\.[A-Za-z_]\w*)*)")
 _FILTERS = {"trim": "trim", "toLowerCase": "lower", "toUpperCase": "upper"}
 _PARSED = re.compile(r"JSON\.parse\(\s*output\s*(?:\.trim\(\)\s*)?\)")
 
@@ -46,6 +47,21 @@ def transform_template(expression: str) -> str | None:
             path += _part(step)
         position = step.end()
     return _template(path, filters, parsed is not None)
+
+
+def answer_path(expression: str) -> str | None:
+    """Return where in an answer, or in the variables, a JavaScript expression looks: ``json.context``, ``vars.text``.
+
+    Example:
+        >>> answer_path("output.context"), answer_path("context.vars.text"), answer_path("output.map(f)")
+        ('json.context', 'vars.text', None)
+    """
+    code = expression.strip().removeprefix("return ").rstrip(";").strip()
+    found = _PATH.fullmatch(code)
+    if found is None:
+        return None
+    start = "vars" if found["start"].startswith("context") else "json"
+    return "output" if found["start"] == "output" and not found["path"] else start + found["path"].replace("?", "")
 
 
 def _part(step: re.Match[str]) -> str:

@@ -8,8 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.errors import CardError, FileError
+from promptcard_ext.core.identity import digest
 from promptcard_ext.interchange.notices import Notices
 from promptcard_ext.interchange.promptfoo.assertions import Surroundings
 from promptcard_ext.interchange.promptfoo.cards import (
@@ -217,14 +220,15 @@ def _batches(cards: Sequence[tuple[Prompt, Card]], models: Sequence[Model]) -> l
     for model in models:
         if not model.embeds:
             chosen = tuple(index for index, (prompt, _) in enumerate(cards) if _answers(model, prompt))
-            groups.setdefault((chosen, model.settings, _address(model)), []).append(model)
+            settings = digest(msgspec.to_builtins(model.settings))
+            groups.setdefault((chosen, settings, _address(model)), []).append(model)
     batches = []
-    for (chosen, settings, _), members in groups.items():
+    for (chosen, _, _), members in groups.items():
         if chosen:
             endpoints = {model.provider: model.endpoint for model in members if model.endpoint is not None}
             references = tuple(dict.fromkeys(model.reference for model in members))
             batches.append(
-                Batch(tuple(with_settings(cards[index][1], settings) for index in chosen), references, endpoints)
+                Batch(tuple(with_settings(cards[index][1], members[0].settings) for index in chosen), references, endpoints)
             )
     return batches or ([Batch(tuple(card for _, card in cards), ())] if cards else [])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,14 +67,26 @@ def promptfoo_yaml(
 
 
 def _prompt(card: Card) -> dict[str, Any]:
-    raw = back(card.template)
-    if card.system:
-        messages = [{"role": "system", "content": back(card.system)}, {"role": "user", "content": raw}]
+    messages = _conversation(card)
+    raw = messages[0]["content"]
+    if len(messages) > 1 or messages[0]["role"] != "user":
         raw = json.dumps(messages, ensure_ascii=False, indent=2)
     prompt: dict[str, Any] = {"label": card.name, "raw": raw}
     if settings := msgspec.to_builtins(card.settings):
         prompt["config"] = settings
     return prompt
+
+
+def _conversation(card: Card) -> list[dict[str, str]]:
+    """Return the messages of a card, its examples before the last one of the user."""
+    written = [(message.role, message.content) for message in card.messages]
+    if not written:
+        written = [("system", card.system)] if card.system else []
+        written.append(("user", card.template))
+    last = max(index for index, (role, _) in enumerate(written) if role == "user")
+    for example in reversed(card.examples):
+        written[last:last] = [("user", example.user), ("assistant", example.assistant)]
+    return [{"role": role, "content": back(content)} for role, content in written]
 
 
 def _provider(model: str) -> str:
@@ -117,6 +130,10 @@ def _assertion(assertion: Assertion) -> Any:
         elif name == "value" and uses_template(value):
             value = _back(value)
         done[_NAMES.get(name, name)] = value
+    if path := done.get("config", {}).pop("context_transform", None):
+        done["contextTransform"] = re.sub(r"^vars\b", "context.vars", re.sub(r"^json\b", "output", str(path)))
+    if not done.get("config", True):
+        del done["config"]
     if done.pop("weight", 1) != 1:
         done["weight"] = assertion.weight
     return done
