@@ -1,10 +1,11 @@
-"""What the engine costs: library mode against the same calls made by a bare aiohttp loop.
+"""What the engine costs: library mode beside a bare aiohttp loop and the official SDK's own loop, in the same run.
 
-    python -m bench.engine [--calls 1000] [--concurrency 64] [--rounds 5] [--write bench/RESULTS.md]
+    python -m bench.engine [--rounds 5] [--only NAME …] [--write bench/RESULTS.md]
 
-Both make the same calls to a model server of ours in a process of its own, which counts them for itself; a run whose
+All make the same calls to a model server of ours in a process of its own, which counts them for itself; a run whose
 count is not exact makes the whole measurement fail. Each figure is the median of interleaved rounds, each round in a
-fresh process. CPU is user + system time of the client, less that of a run of one call, over the other N − 1 calls.
+fresh process. CPU is user + system time of the client, less that of a run of one call, over the other N - 1 calls: what
+one more call costs. The request phase is what the server sees: from the first request in to the last reply out.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import multiprocessing
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -44,8 +47,28 @@ RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length
 PROMPT = (
     "Read the invoice below and answer with one JSON object that has the field text.\n\nInvoice number {}, total 42 EUR"
 )
-TARGET_CPU_MS = 1.0
-TARGET_WALL = 1.4
+
+
+class Shape(NamedTuple):
+    """A load: so many calls, of so long a latency, so many at once."""
+
+    name: str
+    calls: int
+    latency_ms: int
+    concurrency: int
+    clients: tuple[str, ...]
+
+    @property
+    def ideal_s(self) -> float:
+        """The request phase of a client that costs nothing."""
+        return math.ceil(self.calls / self.concurrency) * self.latency_ms / 1000
+
+
+SHAPES = (
+    Shape("short", 1_000, 50, 64, ("engine", "aiohttp", "openai")),
+    Shape("long", 10_000, 20, 128, ("engine", "aiohttp", "openai")),
+    Shape("huge", 100_000, 0, 128, ("engine",)),
+)
 
 
 class Server(asyncio.Protocol):
@@ -53,6 +76,7 @@ class Server(asyncio.Protocol):
 
     calls = 0
     latency_s = 0.0
+    first = last = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -67,6 +91,8 @@ class Server(asyncio.Protocol):
             if len(self.buffer) < head + 4 + length:
                 return
             self.buffer = self.buffer[head + 4 + length :]
+            if not Server.calls:
+                Server.first = time.perf_counter()
             Server.calls += 1
             if Server.latency_s:
                 asyncio.get_running_loop().call_later(Server.latency_s, self._answer)
@@ -76,6 +102,7 @@ class Server(asyncio.Protocol):
     def _answer(self) -> None:
         if not self.transport.is_closing():
             self.transport.write(RESPONSE)
+            Server.last = time.perf_counter()
 
 
 def serve(pipe: Connection) -> None:
@@ -90,7 +117,7 @@ def serve(pipe: Connection) -> None:
         def command() -> None:
             said = pipe.recv()
             if said == "count":
-                pipe.send(Server.calls)
+                pipe.send((Server.calls, Server.last - Server.first))
                 Server.calls = 0
             elif said is None:
                 done.set_result(None)
@@ -103,75 +130,86 @@ def serve(pipe: Connection) -> None:
     asyncio.run(main())
 
 
-async def with_engine(url: str, calls: int, concurrency: int) -> tuple[float, int]:
-    """Make the calls with the engine; return the wall time and how many items passed."""
-    from promptcard_ext.core.assertions import Assertion
-    from promptcard_ext.core.card import Card
-    from promptcard_ext.core.case import Case
-    from promptcard_ext.core.engine import EngineOptions, execute
-    from promptcard_ext.core.events import ItemFinished
-    from promptcard_ext.core.matrix import Plan
-    from promptcard_ext.core.pricing import shipped_prices
-    from promptcard_ext.core.results import Outcome
-    from promptcard_ext.providers.openai_compatible import OpenAICompatible
+def with_engine(url: str, calls: int, concurrency: int) -> int:
+    """Make the calls with `promptcard_ext.run`, three assertions each; return how many items passed."""
+    import promptcard_ext as pc
 
-    checks = (Assertion("contains", "42 EUR"), Assertion("regex", r"total is \d+"), Assertion("is-json"))
-    cases = [Case({"number": number}, checks) for number in range(calls)]
-    prepared = Plan([Card("invoice", PROMPT.replace("{}", "{{ number }}"))], ["openai:bench"], cases).prepare()
-    provider = OpenAICompatible(url, "key")
-    passed = 0
-    started = time.perf_counter()
-    async for event in execute(
-        prepared, lambda _: provider, prices=shipped_prices(), options=EngineOptions(concurrency=concurrency)
-    ):
-        passed += isinstance(event, ItemFinished) and event.result.outcome is Outcome.PASS
-    wall = time.perf_counter() - started
-    await provider.close()
-    return wall, passed
+    checks = (pc.Assertion("contains", "42 EUR"), pc.Assertion("regex", r"total is \d+"), pc.Assertion("is-json"))
+
+    def cases() -> Iterator[pc.Case]:
+        return (pc.Case({"number": number}, checks) for number in range(calls))
+
+    card = pc.Card("invoice", PROMPT.replace("{}", "{{ number }}"))
+    providers = {"openai": {"base_url": url, "api_key": "key"}}
+    run = pc.run(card, cases(), "openai:bench", concurrency=concurrency, providers=providers)
+    return run.wait().counts.passed
 
 
-async def with_aiohttp(url: str, calls: int, concurrency: int) -> tuple[float, int]:
-    """Make the calls with aiohttp alone; return the wall time and how many answers had a text."""
+def with_aiohttp(url: str, calls: int, concurrency: int) -> int:
+    """Make the calls with aiohttp alone; return how many answers had a text."""
     import aiohttp
 
-    good = 0
-    numbers = iter(range(calls))
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    async def main() -> int:
+        good = 0
+        numbers = iter(range(calls))
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
-        async def work() -> None:
-            nonlocal good
-            for number in numbers:
-                body = {"model": "bench", "messages": [{"role": "user", "content": PROMPT.format(number)}]}
-                async with session.post(f"{url}/chat/completions", json=body) as response:
-                    value = json.loads(await response.read())
-                good += bool(value["choices"][0]["message"]["content"])
+            async def work() -> None:
+                nonlocal good
+                for number in numbers:
+                    body = {"model": "bench", "messages": [{"role": "user", "content": PROMPT.format(number)}]}
+                    async with session.post(f"{url}/chat/completions", json=body) as response:
+                        value = json.loads(await response.read())
+                    good += bool(value["choices"][0]["message"]["content"])
 
-        started = time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(min(concurrency, calls))))
-        return time.perf_counter() - started, good
+            await asyncio.gather(*(work() for _ in range(min(concurrency, calls))))
+        return good
+
+    return asyncio.run(main())
 
 
-CLIENTS = {"engine": with_engine, "aiohttp": with_aiohttp}
+def with_openai(url: str, calls: int, concurrency: int) -> int:
+    """Make the calls with the official SDK as it comes; return how many answers had a text."""
+    import openai
+
+    async def main() -> int:
+        good = 0
+        numbers = iter(range(calls))
+        async with openai.AsyncOpenAI(base_url=url, api_key="key", max_retries=0) as client:
+
+            async def work() -> None:
+                nonlocal good
+                for number in numbers:
+                    reply = await client.chat.completions.create(
+                        model="bench", messages=[{"role": "user", "content": PROMPT.format(number)}]
+                    )
+                    good += bool(reply.choices[0].message.content)
+
+            await asyncio.gather(*(work() for _ in range(min(concurrency, calls))))
+        return good
+
+    return asyncio.run(main())
+
+
+CLIENTS = {"engine": with_engine, "aiohttp": with_aiohttp, "openai": with_openai}
+NAMES = {"engine": "Prompt Cards", "aiohttp": "bare aiohttp", "openai": "openai SDK"}
 
 
 def measure_here(client: str, url: str, calls: int, concurrency: int) -> None:
     """Make the calls in this process and print what they took."""
-    wall, good = asyncio.run(CLIENTS[client](url, calls, concurrency))
+    good = CLIENTS[client](url, calls, concurrency)
     used = resource.getrusage(resource.RUSAGE_SELF)
-    print(
-        json.dumps(
-            {"wall_s": wall, "cpu_s": used.ru_utime + used.ru_stime, "rss_mb": used.ru_maxrss / 1024, "good": good}
-        )
-    )
+    cpu = used.ru_utime + used.ru_stime
+    print(json.dumps({"cpu_s": cpu, "rss_mb": used.ru_maxrss / 1024, "good": good}))
 
 
 class Sample(NamedTuple):
     """One round of one client."""
 
-    cpu_one_s: float
-    cpu_all_s: float
-    wall_s: float
+    cpu_ms: float
+    phase_s: float
     rss_mb: float
+    rss_one_mb: float
 
 
 class Stub:
@@ -193,19 +231,20 @@ class Stub:
         if done.returncode:
             sys.exit(f"{client} broke:\n{done.stderr}")
         self.pipe.send("count")
-        counted = self.pipe.recv()
+        counted, phase_s = self.pipe.recv()
         result: dict[str, float] = json.loads(done.stdout)
         if counted != calls or result["good"] != calls:
             sys.exit(
                 f"{client}: {calls} calls asked for, {counted} counted by the server, {result['good']} good answers."
             )
-        return result
+        return result | {"phase_s": phase_s}
 
-    def sample(self, client: str, calls: int, concurrency: int, latency_s: float) -> Sample:
+    def sample(self, shape: Shape, client: str) -> Sample:
         """Measure one round: a run of one call, and one of all."""
-        one = self.run(client, 1, concurrency, latency_s)
-        all_ = self.run(client, calls, concurrency, latency_s)
-        return Sample(one["cpu_s"], all_["cpu_s"], all_["wall_s"], all_["rss_mb"])
+        one = self.run(client, 1, 1, shape.latency_ms / 1000)
+        all_ = self.run(client, shape.calls, shape.concurrency, shape.latency_ms / 1000)
+        cpu_ms = (all_["cpu_s"] - one["cpu_s"]) / (shape.calls - 1) * 1000
+        return Sample(cpu_ms, all_["phase_s"], all_["rss_mb"], one["rss_mb"])
 
     def close(self) -> None:
         """Stop the process."""
@@ -213,43 +252,134 @@ class Stub:
         self.process.join(5)
 
 
-def measure(
-    calls: int, concurrency: int, rounds: int, latencies_ms: Sequence[int]
-) -> dict[tuple[int, str], list[Sample]]:
-    """Measure every client at every latency, interleaved."""
+Samples = dict[tuple[str, str], list[Sample]]
+
+
+def measure(shapes: list[Shape], rounds: int) -> Samples:
+    """Measure every client under every load, interleaved."""
     stub = Stub()
-    samples: dict[tuple[int, str], list[Sample]] = {(ms, client): [] for ms in latencies_ms for client in CLIENTS}
+    cells = [(shape, client) for shape in shapes for client in shape.clients]
+    samples: Samples = {(shape.name, client): [] for shape, client in cells}
     try:
         for round_ in range(rounds):
-            for place, (ms, client) in enumerate(samples):
-                note = f"round {round_ + 1} of {rounds}, {client} at {ms} ms ({place + 1} of {len(samples)})"
-                print(f"\r{note:60}", end="", file=sys.stderr, flush=True)
-                samples[ms, client].append(stub.sample(client, calls, concurrency, ms / 1000))
+            for shape, client in cells:
+                say(f"round {round_ + 1} of {rounds}: {shape.calls:,} calls with {NAMES[client]}")
+                samples[shape.name, client].append(stub.sample(shape, client))
     finally:
-        print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
+        say("")
         stub.close()
     return samples
 
 
-def table(samples: dict[tuple[int, str], list[Sample]], calls: int, concurrency: int) -> tuple[str, bool]:
-    """Return the Markdown table and whether the engine meets its targets."""
+def say(text: str) -> None:
+    """Show what is going on."""
+    print(f"\r{text:70}\r", end="", file=sys.stderr, flush=True)
+
+
+CARD = """\
+card: {name: greet}
+versions: [{template: "Say hello to {{ who }}."}]
+cases: [{variables: {who: Ada}, assertions: [{type: contains, value: Ada}]}]
+"""
+
+
+def cold_start(rounds: int) -> tuple[float, float]:
+    """Return wall and CPU seconds of ``jupyter promptcards run`` on one case, from exec to exit (medians)."""
+    folder = Path(tempfile.mkdtemp(prefix="promptcards-bench-"))
+    try:
+        (folder / "greet.yaml").write_text(CARD)
+        environment = os.environ | {"XDG_DATA_HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
+        command = [str(Path(sys.executable).with_name("jupyter")), "promptcards", "run", str(folder / "greet.yaml")]
+        command += ["--model", "simulated:echo"]
+        wall, cpu = [], []
+        for round_ in range(rounds + 1):
+            say(f"cold start {round_} of {rounds}")
+            before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True, env=environment)
+            took, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+            # The first one compiles what has never been imported; everybody pays that once.
+            if round_:
+                wall.append(took)
+                cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    finally:
+        say("")
+        shutil.rmtree(folder)
+    return statistics.median(wall), statistics.median(cpu)
+
+
+class Target(NamedTuple):
+    """A bound and what was measured."""
+
+    what: str
+    measured: float
+    bound: float
+    unit: str
+
+    @property
+    def met(self) -> bool:
+        """Whether the bound holds."""
+        return self.measured <= self.bound
+
+
+def medians(samples: Samples) -> dict[tuple[str, str], Sample]:
+    """Return the median of each column."""
+    return {
+        key: Sample(*(statistics.median(column) for column in zip(*rows, strict=True))) for key, rows in samples.items()
+    }
+
+
+def targets(found: dict[tuple[str, str], Sample], cold_s: float | None) -> list[Target]:
+    """Return what the engine must show, as far as it was measured."""
+    shapes = {shape.name: shape for shape in SHAPES}
+    result = []
+    if ("short", "engine") in found:
+        ratio = found["short", "engine"].phase_s / shapes["short"].ideal_s
+        result.append(Target("request phase, 1,000 × 50 ms × 64", ratio, 1.3, "× ideal"))
+    if ("long", "engine") in found:
+        ours, bare = found["long", "engine"], found["long", "aiohttp"]
+        result.append(Target("CPU of one more call, 10,000 × 20 ms × 128", ours.cpu_ms / bare.cpu_ms, 2.4, "× bare"))
+        result.append(Target("request phase, 10,000 × 20 ms × 128", ours.phase_s / bare.phase_s, 1.5, "× bare"))
+        result.append(Target("peak memory, 10,000 calls", ours.rss_mb, 120, "MB"))
+        growth = (ours.rss_mb - ours.rss_one_mb) * 1024 / (shapes["long"].calls - 1)
+        result.append(Target("memory of one more execution, 1 to 10,000", growth, 0.5, "KB"))
+    if ("huge", "engine") in found and ("long", "engine") in found:
+        more = (found["huge", "engine"].rss_mb - found["long", "engine"].rss_mb) * 1024
+        growth = more / (shapes["huge"].calls - shapes["long"].calls)
+        result.append(Target("memory of one more execution, 10,000 to 100,000", growth, 0.5, "KB"))
+    if cold_s is not None:
+        result.append(Target("jupyter promptcards run, one case, cold", cold_s, 0.8, "s"))
+    return result
+
+
+def tables(samples: Samples, cold: tuple[float, float] | None) -> tuple[str, bool]:
+    """Return the Markdown and whether every target is met."""
+    found = medians(samples)
     lines = [
-        "| latency | client | CPU ms per call | (min–max) | calls phase s | of the ideal | peak RSS MB |",
-        "|---|---|---|---|---|---|---|",
+        "| calls × latency × concurrency | client | CPU ms per call (min–max) | request phase s | of ideal | peak MB |",
+        "|---|---|---|---|---|---|",
     ]
-    met = True
-    for (ms, client), rows in samples.items():
-        cpu_one, _, wall, rss = (statistics.median(column) for column in zip(*rows, strict=True))
-        spent = sorted((row.cpu_all_s - cpu_one) / (calls - 1) * 1000 for row in rows)
-        cpu = statistics.median(spent)
-        ideal = math.ceil(calls / concurrency) * ms / 1000
-        ratio = wall / ideal if ideal else None
-        spread = f"{spent[0]:.2f}–{spent[-1]:.2f}"
-        shown = "–" if ratio is None else f"{ratio:.2f}×"
-        lines.append(f"| {ms} ms | {client} | {cpu:.2f} | {spread} | {wall:.2f} | {shown} | {rss:.0f} |")
-        if client == "engine":
-            met = met and cpu <= TARGET_CPU_MS and (ratio is None or ratio <= TARGET_WALL)
-    return "\n".join(lines), met
+    lines += [
+        _row(shape, client, found[shape.name, client], samples[shape.name, client])
+        for shape in SHAPES
+        for client in shape.clients
+        if (shape.name, client) in found
+    ]
+    if cold is not None:
+        lines.append(f"\nCold start of the command line, one case: {cold[0]:.2f} s wall, {cold[1]:.2f} s CPU.")
+    checked = targets(found, None if cold is None else cold[0])
+    lines += ["", "| target | measured | bound | |", "|---|---|---|---|"]
+    lines += [
+        f"| {one.what} | {one.measured:.2f} {one.unit} | {one.bound:g} | {'met' if one.met else '**missed**'} |"
+        for one in checked
+    ]
+    return "\n".join(lines), all(one.met for one in checked)
+
+
+def _row(shape: Shape, client: str, middle: Sample, rows: list[Sample]) -> str:
+    load = f"{shape.calls:,} × {shape.latency_ms} ms × {shape.concurrency}"
+    spread = f"{middle.cpu_ms:.2f} ({min(r.cpu_ms for r in rows):.2f}–{max(r.cpu_ms for r in rows):.2f})"
+    ratio = f"{middle.phase_s / shape.ideal_s:.2f}×" if shape.ideal_s else "–"
+    return f"| {load} | {NAMES[client]} | {spread} | {middle.phase_s:.2f} | {ratio} | {middle.rss_mb:.0f} |"
 
 
 def machine() -> str:
@@ -281,12 +411,14 @@ def write_section(path: Path, name: str, text: str) -> None:
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.engine", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--calls", type=int, default=1000)
-    parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5, help="the figures are medians of these")
-    parser.add_argument("--latency", type=int, nargs="+", default=[0, 50], metavar="MS", help="of the model server")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into this Markdown file")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*(shape.name for shape in SHAPES), "cold"], help="measure only these"
+    )
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables into this Markdown file")
     parser.add_argument("--client", choices=list(CLIENTS), help=argparse.SUPPRESS)
+    parser.add_argument("--calls", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--concurrency", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -297,20 +429,20 @@ def main() -> None:
     if given.client:
         measure_here(given.client, given.url, given.calls, given.concurrency)
         return
-    samples = measure(given.calls, given.concurrency, given.rounds, given.latency)
-    rows, met = table(samples, given.calls, given.concurrency)
-    verdict = (
-        f"Targets: at most {TARGET_CPU_MS:.1f} ms of CPU per call and {TARGET_WALL:.1f}× the ideal time: "
-        f"{'met' if met else 'MISSED'}."
-    )
-    print(f"{rows}\n\n{verdict}")
+    shapes = [shape for shape in SHAPES if not given.only or shape.name in given.only]
+    samples = measure(shapes, given.rounds)
+    cold = cold_start(max(given.rounds, 5)) if not given.only or "cold" in given.only else None
+    rows, met = tables(samples, cold)
+    print(rows)
     if given.write:
-        used = f"--calls {given.calls} --concurrency {given.concurrency} --rounds {given.rounds}"
+        only = f" --only {' '.join(given.only)}" if given.only else ""
         text = (
-            f"## Engine\n\n{(__doc__ or '').strip().splitlines()[0]}\n\n{rows}\n\n{verdict}\n"
+            f"## Engine\n\n{(__doc__ or '').strip().splitlines()[0]}\n\n{rows}\n\n"
             "CPU is the client's user + system time beyond a run of one call, per further call. Every call was counted "
-            "by the server.\nThe ideal is ⌈calls / concurrency⌉ × latency. Three assertions per call (contains, regex, "
-            f"is-json); the bare loop makes none.\n\n`python -m bench.engine {used}`, {datetime.now(UTC):%Y-%m-%d}, "
+            "by the server; the request phase is what\nit saw, from the first request in to the last reply out. The "
+            "ideal is ⌈calls / concurrency⌉ × latency. Prompt Cards makes three assertions per\ncall (contains, regex, "
+            "is-json) and writes every result to disk; the two others do neither.\n\n"
+            f"`python -m bench.engine --rounds {given.rounds}{only}`, {datetime.now(UTC):%Y-%m-%d}, "
             f"{machine()}, median of {given.rounds}.\n"
         )
         write_section(given.write, "engine", text)

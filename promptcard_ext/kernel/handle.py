@@ -10,13 +10,17 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
-from promptcard_ext.core.errors import PromptCardError
-from promptcard_ext.core.results import Counts, ItemResult
-from promptcard_ext.stats.intervals import wilson
+from promptcard_ext.core.engine.control import Control
+from promptcard_ext.core.errors import PromptCardError, RunError
+from promptcard_ext.core.results import Counts, ItemResult, Outcome
+from promptcard_ext.local.results_log import ResultsLog
+from promptcard_ext.stats.clusters import Clusters
 from promptcard_ext.stats.summary import SummaryRow, cost_text, rate_text, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from promptcard_ext.kernel.setup import Setup
 
 FINAL = frozenset({"completed", "cancelled", "failed"})
 # Windows does not deliver Ctrl-C to a thread that waits for a lock, so nobody waits longer than this at a time.
@@ -34,19 +38,36 @@ class RunHandle:
         id: Id on the server, or None for a run in this process.
         name: What to call it.
         error: Why it failed, once ``status`` is ``failed``.
+        reason: Why it was stopped before its end: ``cancelled`` or ``deadline``.
+        kept_as: Id of the folder on this machine that keeps it, when one does.
+        setup: What it runs and how, for a run in this process.
+        log: Its results; they are on disk, so that their number does not matter.
     """
 
-    def __init__(self, name: str, total: int, cancel: Callable[[], None], id: str | None = None) -> None:  # noqa: A002
-        self.id, self.name = id, name
+    def __init__(
+        self,
+        name: str,
+        total: int,
+        cancel: Callable[[], None],
+        id: str | None = None,  # noqa: A002
+        *,
+        control: Control | None = None,
+        log: ResultsLog | None = None,
+        setup: Setup | None = None,
+    ) -> None:
+        self.id, self.name, self.setup = id, name, setup
         self.error: Any = None
-        self._cancel = cancel
+        self.reason: str | None = None
+        self.kept_as: str | None = None
+        self.log = ResultsLog() if log is None else log
+        self._cancel, self._control = cancel, control
         # Guards everything below; `_changed` wakes those who wait. Held only for bookkeeping, never while calling out.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._status = "queued"
         self._counts = Counts(total=total)
-        self._results: dict[int, ItemResult] = {}
-        self._arrived: list[int] = []
+        self._clusters = Clusters()
+        self._redone: set[int] = set()
         self._listeners: list[Callable[[], None]] = []
         self._freezers: list[Callable[[], None]] = []
         self._began: float | None = None
@@ -57,14 +78,15 @@ class RunHandle:
     def feed(self, results: Iterable[ItemResult] = (), *, status: str | None = None, error: Any = None) -> None:
         """Take in results and a new status (called by the engine's thread or by the stream from the server).
 
-        A result that is already known is ignored, so that a stream may repeat itself after a reconnection.
+        A result that is already known is ignored, so that a stream may repeat itself after a reconnection; one that is
+        expected again (see `expect_again`) takes the place of the old one.
         """
         with self._changed:
-            for result in results:
-                if result.ordinal not in self._results:
-                    self._results[result.ordinal] = result
-                    self._arrived.append(result.ordinal)
-                    self._counts.add(result)
+            fresh = [result for result in results if self._is_new(result.ordinal)]
+            if fresh:
+                self.log.append(fresh)
+                for result in fresh:
+                    self._count(result)
             if status is not None:
                 self._enter(status, error)
             listeners = list(self._listeners)
@@ -74,6 +96,26 @@ class RunHandle:
                 listener()
             except Exception:  # noqa: BLE001  Whoever watches must not be able to break the run.
                 _log.exception("A listener of run %r failed", self.name)
+
+    def _is_new(self, ordinal: int) -> bool:
+        if ordinal in self._redone:
+            self._redone.discard(ordinal)
+            return True
+        return ordinal not in self.log
+
+    def expect_again(self, ordinals: Iterable[int]) -> None:
+        """Count what the log holds, but for these, which are about to be done again."""
+        with self._changed:
+            self._redone = {ordinal for ordinal in ordinals if ordinal in self.log}
+            self._counts, self._clusters = Counts(total=self._counts.total), Clusters()
+            for result in self.log.iter_plan():
+                if result.ordinal not in self._redone:
+                    self._count(result)
+
+    def _count(self, result: ItemResult) -> None:
+        self._counts.add(result)
+        if result.outcome in (Outcome.PASS, Outcome.FAIL):
+            self._clusters.add(result.case_uid, result.outcome is Outcome.PASS)
 
     def _enter(self, status: str, error: Any) -> None:
         # "running" may be old news: it was on its way when somebody cancelled.
@@ -136,19 +178,15 @@ class RunHandle:
 
     def result(self, ordinal: int) -> ItemResult | None:
         """Return the result of one item of the plan, or None when there is none yet."""
-        with self._lock:
-            return self._results.get(ordinal)
+        return self.log.get(ordinal)
 
     def results(self) -> list[ItemResult]:
         """Return the results so far, in the order of the plan."""
-        with self._lock:
-            found = list(self._results.values())
-        return sorted(found, key=lambda result: result.ordinal)
+        return list(self.log.iter_plan())
 
     def window(self, first: int, last: int) -> list[ItemResult]:
         """Return results ``first`` up to (not including) ``last`` in order of arrival."""
-        with self._lock:
-            return [self._results[ordinal] for ordinal in self._arrived[max(0, first) : max(0, last)]]
+        return self.log.window(max(0, first), max(0, last))
 
     def wait(self, timeout: float | None = None) -> RunHandle:
         """Wait for the end and return the handle itself. Interrupting it cancels the run.
@@ -211,6 +249,42 @@ class RunHandle:
             self.feed(status="cancelling")
             self._cancel()
 
+    def pause(self) -> None:
+        """Start no further calls; those in flight finish. Only for a run in this process.
+
+        Raises:
+            RunError: The run is on the server (``not_in_this_process``).
+        """
+        self._own_control().pause()
+
+    def resume(self) -> None:
+        """Go on after `pause`; raises as it does."""
+        self._own_control().resume()
+
+    def retune(self, concurrency: int) -> None:
+        """Allow another number of calls in flight, from now on.
+
+        Raises:
+            RunError: It is not 1 or more (``run_options``), or the run is on the server (``not_in_this_process``).
+        """
+        self._own_control().retune(concurrency)
+
+    @property
+    def paused(self) -> bool:
+        """Whether it starts no further calls for now."""
+        return self._control is not None and self._control.paused
+
+    def limits(self) -> dict[str, int]:
+        """Return how many calls each provider is trusted with at the moment, by endpoint."""
+        return {} if self._control is None else self._control.limits()
+
+    def _own_control(self) -> Control:
+        if self._control is None:
+            raise RunError(
+                f"Run '{self.name}' is on the server and can only be cancelled from here.", code="not_in_this_process"
+            )
+        return self._control
+
     def browse(self) -> None:
         """Show the results in a table to filter and look into, as long as this kernel lives.
 
@@ -222,17 +296,18 @@ class RunHandle:
 
     def summary(self) -> list[SummaryRow]:
         """Return one row per card version and model."""
-        return summarise(self.results())
+        return summarise(self.log.iter_plan(), () if self.setup is None else self.setup.derived_metrics)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per item as a data frame (columns: docs/users/results.md)."""
         from promptcard_ext.interchange.frames import results_frame
 
-        return results_frame(self.results())
+        return results_frame(self.log.iter_plan())
 
     def __repr__(self) -> str:
         counts = self.counts
-        rate = wilson(counts.passed, counts.judged)
+        with self._lock:
+            rate = self._clusters.interval()
         parts = [f"{counts.done} of {counts.total}"]
         if counts.done:
             parts += [f"pass {rate_text(rate, counts)}", cost_text(counts.cost_usd, counts.priced, counts.done)]

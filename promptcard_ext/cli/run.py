@@ -1,0 +1,203 @@
+"""``jupyter promptcards run``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from promptcard_ext.cli import options
+
+if TYPE_CHECKING:
+    from promptcard_ext.cli.sources import Source
+    from promptcard_ext.core.case import Case
+    from promptcard_ext.core.results import ItemResult
+    from promptcard_ext.kernel.handle import RunHandle
+    from promptcard_ext.kernel.setup import Setup
+
+EXIT_FAILURES = 10
+EXIT_ERRORS = 20
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    run = commands.add_parser(
+        "run",
+        help="run cards or a promptfoo configuration in this process, without a server",
+        description="Run every version and case of the files against models, in this process. Results are kept on disk "
+        "as they come: Ctrl-C, or a process that dies, loses no answer, and --resume goes on.",
+        epilog=f"Exit codes: 0 all passed, {EXIT_FAILURES} some failed, {EXIT_ERRORS} more broke than --max-errors "
+        "allows, 2 wrong input, 130 stopped by Ctrl-C.",
+    )
+    options.add_sources(run, required=False)
+    options.add_judges(run)
+    options.add_calling(run)
+    run.add_argument("--max-cost", metavar="USD", help="stop before more than this is spent, judges included")
+    options.add_prices(run)
+    run.add_argument(
+        "--max-errors", type=float, default=0.0, metavar="SHARE", help="tolerated share of errors, 0 to 1 (default 0)"
+    )
+    run.add_argument(
+        "--reduce", metavar="HOW", help="sum up repeats of a case: mean, median, mode, max, at-least-K, pass@K, pass^K"
+    )
+    run.add_argument(
+        "--resume", nargs="?", const="", metavar="RUN", help="go on with a run (default: the latest that did not end)"
+    )
+    run.add_argument("--retry-errors", action="store_true", help="with --resume: call again what ended as an error")
+    run.add_argument("--name", default="", help="what to call the run")
+    options.add_outputs(run)
+    run.set_defaults(command=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from promptcard_ext.core.errors import CardError
+
+    if arguments.resume is not None:
+        return _resume(arguments)
+    if not arguments.files:
+        raise CardError("There is nothing to run.", hint="Name a card file, or --resume a run.", code="plan_invalid")
+    from promptcard_ext.cli.outputs import check_outputs
+    from promptcard_ext.cli.sources import open_sources
+
+    check_outputs(arguments)
+    sources = [
+        source
+        for path in arguments.files
+        for source in open_sources(path, latest=arguments.latest, outside=arguments.allow_outside)
+    ]
+    for source in sources:
+        for notice in source.notices:
+            sys.stderr.write(f"{notice}\n")
+    # Everything is checked before the first call of the first one.
+    planned = [(source, setup_of(source, arguments)) for source in sources]
+    for _, setup in planned:
+        setup.plan.prepare()
+    return max(_carry_out(source, setup, arguments) for source, setup in planned)
+
+
+def setup_of(source: Source, arguments: argparse.Namespace) -> Setup:
+    """Return what a source runs and how; options of the command line go before those of the file.
+
+    Raises:
+        PromptCardError: Something does not fit, or there is no model.
+    """
+    from promptcard_ext.core.engine import EngineOptions
+    from promptcard_ext.core.errors import CardError
+    from promptcard_ext.core.matrix import Plan
+    from promptcard_ext.interchange.price_file import price_book
+    from promptcard_ext.kernel.run import as_mode, as_money, as_store
+    from promptcard_ext.kernel.setup import Setup
+    from promptcard_ext.providers import model
+
+    models = tuple(dict.fromkeys(arguments.model)) or source.models
+    if not models:
+        raise CardError(f"{source.path} names no model.", hint="Name one: --model ollama:llama3.2", code="plan_invalid")
+    mode = as_mode(arguments.cache)
+    chosen = EngineOptions(
+        concurrency=arguments.concurrency or source.concurrency or 16,
+        timeout_s=arguments.timeout or source.timeout_s or 120.0,
+        deadline_s=arguments.deadline or source.deadline_s,
+        mode=mode,
+        judges=tuple(arguments.judge) or source.judges,
+        embedder=arguments.embedder or source.embedder,
+    )
+    for reference in (*models, *chosen.judges, *filter(None, [chosen.embedder])):
+        model(reference)
+    plan = Plan(source.versions, models, _cases(source, arguments), arguments.repeat or source.repeats)
+    return Setup(
+        plan=plan,
+        options=chosen,
+        prices=price_book(arguments.prices),
+        providers=source.providers,
+        store=as_store(arguments.cache_file, mode),
+        budget_usd=as_money(arguments.max_cost),
+        derived=source.derived,
+        key_names=source.key_names,
+    )
+
+
+def _cases(source: Source, arguments: argparse.Namespace) -> Sequence[Case]:
+    from promptcard_ext.cli.select import select
+    from promptcard_ext.interchange.case_files import load_cases
+    from promptcard_ext.kernel.run import as_sequence
+
+    cases = source.cases
+    if arguments.cases is not None:
+        cases = as_sequence(load_cases(arguments.cases, card=source.versions[-1]))
+
+    def last_results() -> Iterator[ItemResult]:
+        from promptcard_ext.local.run_folder import RunFolder
+
+        with RunFolder.latest(card=source.versions[-1].name, write=False) as folder:
+            yield from folder.results.iter_plan()
+
+    return select(cases, arguments.filter, last_results)
+
+
+def _carry_out(source: Source, setup: Setup, arguments: argparse.Namespace) -> int:
+    from promptcard_ext.kernel.run import new_folder, start
+
+    name = arguments.name or source.name
+    return _follow(start(setup, name, folder=new_folder(setup, name)), arguments)
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    from promptcard_ext.kernel.resume import resume
+    from promptcard_ext.local.run_folder import RunFolder
+
+    chosen = arguments.resume
+    folder = RunFolder.open(chosen) if chosen else RunFolder.latest(unfinished=True)
+    handle = resume(
+        folder,
+        retry_errors=arguments.retry_errors,
+        concurrency=arguments.concurrency,
+        timeout_s=arguments.timeout,
+        budget_usd=arguments.max_cost,
+        prices=arguments.prices,
+    )
+    return _follow(handle, arguments)
+
+
+def _follow(handle: RunHandle, arguments: argparse.Namespace) -> int:
+    """Show a run to its end, write what was asked for, and return the exit code."""
+    from promptcard_ext.cli.outputs import write_outputs
+    from promptcard_ext.kernel import terminal
+
+    try:
+        terminal.watch(handle)
+    except KeyboardInterrupt:
+        _settle(handle)
+        counts = handle.counts
+        sys.stderr.write(
+            f"\nStopped. {counts.done:,} of {counts.total:,} results are kept; go on with:\n"
+            f"  jupyter promptcards run --resume {handle.kept_as}\n"
+        )
+        raise SystemExit(130) from None
+    rows = handle.summary()
+    terminal.print_summary(rows, title=handle.name)
+    terminal.print_metrics(rows)
+    terminal.print_invariance(handle.log.iter_plan())
+    if arguments.reduce:
+        terminal.print_reduced(handle.log.iter_plan(), arguments.reduce)
+    terminal.print_failures(handle.log.iter_plan())
+    write_outputs(handle, arguments)
+    return exit_code(handle, arguments.max_errors)
+
+
+def _settle(handle: RunHandle) -> None:
+    """Wait until a run that was stopped has told what it still has; a second Ctrl-C ends that."""
+    from promptcard_ext.core.errors import PromptCardError
+
+    try:
+        handle.wait(timeout=5)
+    except (PromptCardError, TimeoutError, KeyboardInterrupt):
+        return
+
+
+def exit_code(handle: RunHandle, max_errors: float) -> int:
+    """Return 20 when more than the tolerated share ended as errors, 10 when something failed, else 0."""
+    counts = handle.counts
+    if counts.errored > max_errors * max(counts.done, 1) or counts.done < counts.total:
+        return EXIT_ERRORS
+    return EXIT_FAILURES if counts.failed else 0
