@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from datetime import date
 from decimal import Decimal
@@ -12,11 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from promptcard_ext.core.budget import UNLIMITED_OUTPUT, SpendLimit, upper_cost
-from promptcard_ext.core.card import Message, ModelSettings
+from promptcard_ext.core.card import Card, Message, ModelSettings
+from promptcard_ext.core.engine import EngineOptions, execute
 from promptcard_ext.core.errors import RunError
-from promptcard_ext.core.pricing import Price, Tier
-from promptcard_ext.core.results import Tokens
+from promptcard_ext.core.events import ItemFinished, RunEvent
+from promptcard_ext.core.matrix import Plan
+from promptcard_ext.core.ports import Reply, Request
+from promptcard_ext.core.pricing import Price, PriceBook, Tier
+from promptcard_ext.core.results import Outcome, Tokens
 from promptcard_ext.core.token_range import most_prompt_tokens
+from tests.core.fakes import Fake, plan
 from tests.run_async import run_async
 
 AMOUNTS = st.decimals(0, 2, places=6)
@@ -165,3 +171,34 @@ def test_without_a_limit_an_assumed_length_is_set_aside() -> None:
 def test_a_price_per_call_is_set_aside_too() -> None:
     per_call = Price("p", "m", Decimal(0), Decimal(0), date(2025, 1, 1), "test", per_call=Decimal("0.02"))
     assert upper_cost(per_call, [Message("user", "Hello")], ModelSettings()) == Decimal("0.02")
+
+
+# -- a run -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("concurrency", [1, 7, 64])
+def test_a_run_never_spends_more_than_its_budget(concurrency: int) -> None:
+    async def answer(request: Request, _: int) -> Reply:
+        await asyncio.sleep(0)
+        return Reply("x", 1.0, Tokens(5, 50))
+
+    provider = Fake(answer)
+    provider.price_key = "p"
+    budget = SpendLimit("0.02")
+    card = Card("c", "{{ n }}", settings=ModelSettings(max_tokens=50))
+    events = run_async(_run(plan(200, card=card), provider, budget, concurrency))
+    results = [event.result for event in events if isinstance(event, ItemFinished)]
+    paid = [result for result in results if result.generation is not None]
+    refused = [result for result in results if result.generation is None]
+    # A call costs 505 millionths, and at most a few more are set aside for it.
+    assert len(paid) == 39
+    assert {(result.outcome, result.reason) for result in refused} == {(Outcome.UNSCORED, "budget_exhausted")}
+    assert budget.spent_usd == sum(result.spent_usd for result in results) == 39 * Decimal("0.000505")
+    assert (budget.reserved_usd, len(provider.requests)) == (0, 39)
+
+
+async def _run(what: Plan, provider: Fake, budget: SpendLimit, concurrency: int) -> list[RunEvent]:
+    options = EngineOptions(concurrency=concurrency)
+    book = PriceBook([PRICE])
+    running = execute(what.prepare(), lambda _: provider, prices=book, options=options, budget=budget)
+    return [event async for event in running]
