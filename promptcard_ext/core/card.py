@@ -1,109 +1,47 @@
-"""Prompt cards: a named template with typed variables, tags and model settings."""
+"""Prompt cards: a named template, or a chat of them, with typed variables, tags and model settings."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
 
-from promptcard_ext.core import template
+from promptcard_ext.core import inclusion
 from promptcard_ext.core.errors import CardError, TemplateError
 from promptcard_ext.core.fields import coerce_fields
 from promptcard_ext.core.identity import digest
+from promptcard_ext.core.messages import Example, Message, Role
+from promptcard_ext.core.model_settings import ModelSettings
+from promptcard_ext.core.template import MAX_TEMPLATE_CHARS, Template, locate, parse
+from promptcard_ext.core.variables import Variable
+
+__all__ = ["Card", "Example", "Message", "ModelSettings", "Source", "Variable"]
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,99}")
-Identifier = Annotated[str, Meta(pattern=r"^[a-zA-Z][a-zA-Z0-9_]*$", max_length=100)]
 Tag = Annotated[str, Meta(min_length=1, max_length=50)]
-VariableType = Literal["string", "integer", "number", "boolean", "enum", "list", "json"]
+_CONTENT_KEYS = frozenset({"messages", "variables", "settings", "examples", "includes"})
 
 
-class Message(Struct, frozen=True, forbid_unknown_fields=True):
-    """One chat message as it goes to the model."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-class Variable(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A declared variable of a card.
+class Source(NamedTuple):
+    """One message of a card as it is written.
 
     Attributes:
-        name: Letters, digits and underscores, starting with a letter.
-        type: Type that a value must have; ``enum`` needs ``values``.
-        default: Used when a case gives no value; unset means that every case must.
+        place: Where it stands: ``system``, ``template``, ``messages[2]``, ``examples[0].user``.
+        role: Of the message.
+        text: The template.
     """
 
-    name: Identifier
-    type: VariableType = "string"
-    description: Annotated[str, Meta(max_length=500)] = ""
-    default: Any = msgspec.UNSET
-    values: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        coerce_fields(self, f"variable '{self.name!s:.60}'")
-        if self.type == "enum" and not self.values:
-            raise CardError(f"Variable '{self.name}' is an enum without 'values'.", code="variable_values")
-        if self.default is not msgspec.UNSET:
-            self.check(self.default, "the card (its default)")
-
-    def check(self, value: Any, where: str) -> None:
-        """Raise `CardError` (``variable_type``) when ``value`` does not fit; ``where`` names the case."""
-        if self.type == "enum" and value not in self.values:
-            raise CardError(
-                f"Variable '{self.name}' of {where} is {value!r:.60}, not one of {', '.join(self.values)}.",
-                code="variable_type",
-            )
-        if not _FITS[self.type](value):
-            raise CardError(
-                f"Variable '{self.name}' of {where} should be of type {self.type}, "
-                f"but is {type(value).__name__} {value!r:.60}.",
-                code="variable_type",
-            )
+    place: str
+    role: Role
+    text: str
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-_FITS: dict[str, Callable[[Any], bool]] = {
-    "string": lambda v: isinstance(v, str),
-    "integer": lambda v: isinstance(v, int) and not isinstance(v, bool),
-    "number": _is_number,
-    "boolean": lambda v: isinstance(v, bool),
-    "enum": lambda v: isinstance(v, str),
-    "list": lambda v: isinstance(v, list | tuple),
-    "json": lambda v: True,
-}
-
-
-class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Sampling settings; what is not set is not sent, and the provider's default holds.
-
-    Attributes:
-        temperature: 0 to 2.
-        max_tokens: Most tokens in the answer.
-        seed: Seed of the first repeat; repeat *r* sends ``seed + r``.
-        stream: Ask for a stream, which also measures the time to the first token.
-        response_format: As the OpenAI protocol has it, for example ``{"type": "json_object"}``.
-    """
-
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1)] | None = None
-    seed: int | None = None
-    stop: tuple[str, ...] = ()
-    stream: bool = False
-    response_format: dict[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        coerce_fields(self, "the model settings")
-
-
-class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """A prompt card in one version.
 
     Args:
@@ -112,6 +50,9 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
         system: The system message, also a template.
         variables: Declared variables; when none is declared they are taken from the templates.
         version: Number given by the server when saved; 0 for a card that is only in memory.
+        messages: Instead of ``template`` and ``system``: the whole chat, each message a template.
+        examples: Questions with their right answers; they stand before the last user message.
+        includes: Texts of the cards that the templates include, by reference; `compose` sets them.
 
     Raises:
         CardError: A name, variable or limit is wrong.
@@ -123,8 +64,8 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """
 
     name: str
-    template: Annotated[str, Meta(min_length=1, max_length=template.MAX_TEMPLATE_CHARS)]
-    system: Annotated[str, Meta(max_length=template.MAX_TEMPLATE_CHARS)] | None = None
+    template: Annotated[str, Meta(max_length=MAX_TEMPLATE_CHARS)] = ""
+    system: Annotated[str, Meta(max_length=MAX_TEMPLATE_CHARS)] | None = None
     title: Annotated[str, Meta(max_length=500)] = ""
     description: Annotated[str, Meta(max_length=2000)] = ""
     variables: Annotated[tuple[Variable, ...], Meta(max_length=100)] = ()
@@ -132,6 +73,9 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     settings: ModelSettings = ModelSettings()
     version: int = 0
     note: Annotated[str, Meta(max_length=500)] = ""
+    messages: Annotated[tuple[Message, ...], Meta(max_length=100)] = ()
+    examples: Annotated[tuple[Example, ...], Meta(max_length=50)] = ()
+    includes: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         coerce_fields(self, f"card '{self.name!s:.60}'")
@@ -142,6 +86,7 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
                 hint=f"For example '{slug}'." if NAME.fullmatch(slug) else "",
                 code="card_name",
             )
+        self._check_form()
         try:
             digest(self.content)
         except (TypeError, ValueError, RecursionError) as error:
@@ -150,27 +95,64 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
                 code="card_invalid",
                 hint="Use text, numbers, true/false, null, lists and mappings.",
             ) from None
+        self._check_variables()
+        inclusion.check_carried(self)
+
+    def _check_form(self) -> None:
+        problem = ""
+        if bool(self.template) == bool(self.messages):
+            problem = "needs either 'template' or 'messages'"
+        elif self.messages and self.system:
+            problem = "has 'messages' and 'system'; write the system message as the first of the messages"
+        elif any(not 0 < len(message.content) <= MAX_TEMPLATE_CHARS for message in self.messages):
+            problem = f"has a message that is empty or longer than {MAX_TEMPLATE_CHARS:,} characters"
+        elif self.messages and all(message.role != "user" for message in self.messages):
+            problem = "has no user message"
+        elif self.messages and self.messages[-1].role == "system":
+            problem = "ends with a system message, and so has nothing to answer"
+        if problem:
+            raise CardError(f"Card '{self.name}' {problem}.", code="card_messages")
+
+    def _check_variables(self) -> None:
         used = self.used_variables
-        if not self.variables:
-            return
         declared = [variable.name for variable in self.variables]
         if len(set(declared)) < len(declared):
             twice = next(name for name in declared if declared.count(name) > 1)
             raise CardError(f"Card '{self.name}' declares variable '{twice}' twice.", code="variable_twice")
-        for name in sorted(used - set(declared)):
-            self._undeclared(name, declared)
+        for name in sorted(used - set(declared)) if declared else ():
+            raise self._undeclared(name, declared)
+        for variable in self.variables:
+            if variable.type == "secret" and variable.name in used:
+                raise self._located(
+                    f"Card '{self.name}' uses the secret '{variable.name}' in a message",
+                    variable.name,
+                    "secret_in_template",
+                    "What a prompt says is stored and sent; a secret is for code of your own, not for the model.",
+                )
 
-    def _undeclared(self, name: str, declared: list[str]) -> None:
-        source = self.template if name in template.parse(self.template, self._where).variables else self.system
-        line, column = template.locate(source or "", name)
+    def _undeclared(self, name: str, declared: list[str]) -> TemplateError:
         close = difflib.get_close_matches(name, declared, 1)
-        raise TemplateError(
-            f"Card '{self.name}' uses variable '{name}' (line {line}, column {column}), which it does not declare.",
-            line=line,
-            column=column,
-            code="unknown_variable",
-            hint=f"Did you mean '{close[0]}'?" if close else "Add it to the card's variables.",
+        return self._located(
+            f"Card '{self.name}' uses a variable '{name}' that it does not declare",
+            name,
+            "unknown_variable",
+            f"Did you mean '{close[0]}'?" if close else "Add it to the card's variables.",
         )
+
+    def _located(self, problem: str, name: str, code: str, hint: str) -> TemplateError:
+        holder = next(one for one in self._all_templates() if name in one.own_variables)
+        line, column = locate(holder.source, name)
+        inside = f" of {holder.name}" if holder.name != self._where else ""
+        return TemplateError(
+            f"{problem} (line {line}, column {column}{inside}).", line=line, column=column, code=code, hint=hint
+        )
+
+    def _all_templates(self) -> Iterator[Template]:
+        """Yield the templates of the messages, and then those that they include."""
+        own = [parsed for _, parsed in self._parsed]
+        yield from own
+        for one in own:
+            yield from one.all_included()
 
     @property
     def _where(self) -> str:
@@ -182,21 +164,72 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
         return f"{self.name}@{self.version or self.content_hash[:6]}"
 
     @property
+    def sources(self) -> tuple[Source, ...]:
+        """The templates of all messages as they are written, in the order of the messages."""
+        if self.messages:
+            given = [Source(f"messages[{i}]", one.role, one.content) for i, one in enumerate(self.messages)]
+        else:
+            given = [Source("system", "system", self.system)] if self.system else []
+            given.append(Source("template", "user", self.template))
+        shown = []
+        for index, example in enumerate(self.examples):
+            shown.append(Source(f"examples[{index}].user", "user", example.user))
+            shown.append(Source(f"examples[{index}].assistant", "assistant", example.assistant))
+        last_user = max(index for index, one in enumerate(given) if one.role == "user")
+        return (*given[:last_user], *shown, *given[last_user:])
+
+    @cached_property
+    def _parsed(self) -> tuple[tuple[Role, Template], ...]:
+        """Role and parsed template of every message."""
+        includes = tuple(sorted(self.includes.items()))
+        return tuple((one.role, parse(one.text, self._where, includes)) for one in self.sources)
+
+    @cached_property
     def used_variables(self) -> frozenset[str]:
-        """Names of the variables that the templates use."""
-        names = template.parse(self.template, self._where).variables
-        return names | template.parse(self.system, self._where).variables if self.system else names
+        """Names of the variables that the templates use, those of included texts among them."""
+        return frozenset().union(*(parsed.variables for _, parsed in self._parsed))
+
+    @cached_property
+    def references(self) -> frozenset[str]:
+        """What the templates include, directly or through another text: ``house-style@2``."""
+        return frozenset().union(*(parsed.references for _, parsed in self._parsed))
+
+    def compose(self, cards: inclusion.Cards) -> Card:
+        """Return the card with the texts of all cards that it includes, so that it stands for itself.
+
+        Args:
+            cards: Cards with their versions, or a function that finds one: ``find(name, version) -> Card``.
+
+        Raises:
+            CardError: There is no such card or version (``include_unknown``), or it has no such text.
+            TemplateError: Texts include each other in a circle or too deep.
+
+        Example:
+            >>> style = Card("style", "Be brief.", version=2)
+            >>> Card("ask", '{% include "style@2" %} {{ q }}').compose([style]).render({"q": "Why?"})[0].content
+            'Be brief. Why?'
+        """
+        return inclusion.composed(self, cards)
 
     @property
     def content(self) -> dict[str, Any]:
         """What makes this version what it is: messages, variables, settings. Tags and titles are not in it."""
-        messages = [{"role": "system", "content": self.system}] if self.system else []
-        messages.append({"role": "user", "content": self.template})
-        return {
+        if self.messages:
+            messages = [{"role": message.role, "content": message.content} for message in self.messages]
+        else:
+            messages = [{"role": "system", "content": self.system}] if self.system else []
+            messages.append({"role": "user", "content": self.template})
+        content: dict[str, Any] = {
             "messages": messages,
             "variables": msgspec.to_builtins(self.variables),
             "settings": msgspec.to_builtins(self.settings),
         }
+        # Only when there are any: what was saved before they existed keeps its hash.
+        if self.examples:
+            content["examples"] = msgspec.to_builtins(self.examples)
+        if self.includes:
+            content["includes"] = dict(self.includes)
+        return content
 
     @classmethod
     def from_content(cls, name: str, content: Mapping[str, Any], **head: Any) -> Card:
@@ -205,30 +238,44 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
         Raises:
             CardError: The content is not one that this version of the program understands (``content_unknown``).
         """
-        parts = {message["role"]: message["content"] for message in content["messages"]}
-        if len(parts) < len(content["messages"]) or not {"user"} <= set(parts) <= {"user", "system"}:
+        roles = [message.get("role") for message in content["messages"]]
+        if not set(roles) <= {"system", "user", "assistant"} or not content.keys() <= _CONTENT_KEYS:
             raise CardError(
-                f"Card '{name}' has messages that this version does not understand.",
+                f"Card '{name}' has content that this version does not understand.",
                 hint="Update promptcards.",
                 code="content_unknown",
             )
-        fields = {"name": name, "template": parts["user"], "system": parts.get("system")}
-        kept = {key: content[key] for key in ("variables", "settings")}
+        fields: dict[str, Any] = {"name": name}
+        if roles in (["user"], ["system", "user"]):
+            texts = {message["role"]: message["content"] for message in content["messages"]}
+            fields |= {"template": texts["user"], "system": texts.get("system")}
+        else:
+            fields["messages"] = content["messages"]
+        kept = {key: value for key, value in content.items() if key != "messages"}
         return msgspec.convert({**fields, **kept, **head}, cls)
 
-    @property
+    @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the content; equal content is the same version."""
         return digest(self.content)
+
+    @cached_property
+    def _known(self) -> dict[str, Variable | None]:
+        declared: dict[str, Variable | None] = {variable.name: variable for variable in self.variables}
+        return declared or dict.fromkeys(sorted(self.used_variables))
+
+    @cached_property
+    def _defaults(self) -> dict[str, Any]:
+        return {one.name: one.default for one in self.variables if one.default is not msgspec.UNSET}
 
     def fill(self, given: Mapping[str, Any], where: str = "the test case") -> dict[str, Any]:
         """Return ``given`` with the defaults added.
 
         Raises:
-            CardError: A value is missing (``missing_variable``), unknown (``unknown_variable``) or of the wrong type.
+            CardError: A value is missing (``missing_variable``), unknown (``unknown_variable``), of the wrong type
+                (``variable_type``) or out of its limits (``variable_value``).
         """
-        declared = {variable.name: variable for variable in self.variables}
-        known = declared or dict.fromkeys(self.used_variables)
+        known = self._known
         for name in given:
             if name not in known:
                 close = difflib.get_close_matches(name, known, 1)
@@ -237,16 +284,16 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
                     hint=f"Did you mean '{close[0]}'?" if close else f"It has: {', '.join(sorted(known))}.",
                     code="unknown_variable",
                 )
-        filled = {v.name: v.default for v in self.variables if v.default is not msgspec.UNSET} | dict(given)
-        for name in known:
+        filled = self._defaults | dict(given)
+        for name, variable in known.items():
             if name not in filled:
                 raise CardError(
                     f"{where[:1].upper()}{where[1:]} gives no value for variable '{name}' of card '{self.name}'.",
                     hint="Add it to the case, or declare a default in the card.",
                     code="missing_variable",
                 )
-            if name in declared:
-                declared[name].check(filled[name], where)
+            if variable is not None:
+                variable.check(filled[name], where)
         return filled
 
     def render(self, variables: Mapping[str, Any], where: str = "the test case") -> tuple[Message, ...]:
@@ -256,8 +303,4 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
             CardError, TemplateError: As `fill` and `Template.render` say.
         """
         values = self.fill(variables, where)
-        messages = []
-        if self.system:
-            messages.append(Message("system", template.parse(self.system, self._where).render(values)))
-        messages.append(Message("user", template.parse(self.template, self._where).render(values)))
-        return tuple(messages)
+        return tuple([Message(role, parsed.render(values)) for role, parsed in self._parsed])

@@ -124,7 +124,7 @@ def _getitem(node: nodes.Getitem) -> Expression:
 def _filter(node: nodes.Filter) -> Expression:
     function = FILTERS[node.name]
     inner = lenient if node.name == "default" else strict
-    value = inner(node.node)
+    value = inner(cast("nodes.Node", node.node))
     args = tuple(inner(arg) for arg in node.args)
     if not node.kwargs:
         if not args:

@@ -94,6 +94,17 @@ class Template:
 
         return write
 
+    def all_included(self) -> Iterator[Template]:
+        """Yield every text that is included, each once."""
+        seen: dict[str, Template] = {}
+        waiting = [self]
+        while waiting:
+            for reference, one in waiting.pop().included.items():
+                if one is not None and reference not in seen:
+                    seen[reference] = one
+                    waiting.append(one)
+        yield from seen.values()
+
     def render(self, variables: Mapping[str, Any]) -> str:
         """Return the text with every variable in its place.
 

@@ -1,7 +1,7 @@
 """What belongs to the template language, and where in a template something does not.
 
 Jinja reads the text; what it reads must lie within a subset: output, filters and tests from a list, ``if``, ``for``,
-and ``include`` of a card by name and version. Jinja tells lines, not columns, so the tag that is to blame is found again.
+and ``include`` of a card by name and version. Jinja tells lines, not columns, so the tag to blame is found again.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import yaml
 from msgspec import Struct
 
 from promptcard_ext.core.assertions import Assertion
-from promptcard_ext.core.card import Card, ModelSettings, Variable
+from promptcard_ext.core.card import Card, Example, Message, ModelSettings, Variable
 from promptcard_ext.core.case import Case, as_cases
 from promptcard_ext.core.errors import FileError, PromptCardError, TemplateError
 from promptcard_ext.core.template import parse
 
 MAX_FILE_BYTES = 5_000_000
 MAX_NODES = 500_000
+MAX_FILES = 50
 
 
 class CardFile(Struct, frozen=True):
@@ -42,8 +44,10 @@ class _Head(Struct, forbid_unknown_fields=True):
 
 
 class _Version(Struct, forbid_unknown_fields=True):
-    template: str
+    template: str = ""
     system: str | None = None
+    messages: tuple[Message, ...] = ()
+    examples: tuple[Example, ...] = ()
     note: str = ""
     settings: ModelSettings = ModelSettings()
 
@@ -51,6 +55,7 @@ class _Version(Struct, forbid_unknown_fields=True):
 class _Layout(Struct, forbid_unknown_fields=True):
     card: dict[str, Any]
     versions: list[dict[str, Any]]
+    uses: list[str] = []
     assertions: list[Any] = []
     cases: list[Any] = []
 
@@ -58,20 +63,69 @@ class _Layout(Struct, forbid_unknown_fields=True):
 def load_card_file(path: str | Path) -> CardFile:
     """Read a card file.
 
+    Cards that its templates include come from the files under ``uses``, which must lie in the folder of this file or
+    below it, and from earlier versions in the file itself. Versions count from 1, in the order of the file.
+
     Raises:
         FileError: It cannot be read, is not UTF-8, is not YAML, or something in it does not fit; the message gives
             file and line.
     """
-    path = Path(path)
-    document = _Document(path)
-    layout = document.convert(document.value, _Layout, ())
-    head = document.convert(layout.card, _Head, ("card",))
-    shared = tuple(document.convert(value, Assertion, ("assertions", i)) for i, value in enumerate(layout.assertions))
-    versions = tuple(document.version(head, value, i) for i, value in enumerate(layout.versions))
-    if not versions:
-        raise document.error("the file has no version", ("versions",))
-    cases = [document.case(value, shared, i) for i, value in enumerate(layout.cases)]
-    return CardFile(versions, document.guard(lambda: as_cases(cases), ("cases",)))
+    return _Shelf(Path(path).resolve().parent).load(Path(path))
+
+
+class _Shelf:
+    """The files that are read for one card file, each once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._read: dict[Path, CardFile] = {}
+        self._open: list[Path] = []
+
+    def load(self, path: Path) -> CardFile:
+        """Return what a file holds."""
+        document = _Document(path)
+        layout = document.convert(document.value, _Layout, ())
+        head = document.convert(layout.card, _Head, ("card",))
+        known = self._used(document, layout.uses)
+        if not layout.versions:
+            raise document.error("the file has no version", ("versions",))
+        versions: list[Card] = []
+        for index, value in enumerate(layout.versions):
+            versions.append(document.version(head, value, index, known))
+            known[head.name, index + 1] = versions[-1]
+        shared = tuple(
+            document.convert(value, Assertion, ("assertions", i)) for i, value in enumerate(layout.assertions)
+        )
+        cases = [document.case(value, shared, i) for i, value in enumerate(layout.cases)]
+        return CardFile(tuple(versions), document.guard(lambda: as_cases(cases), ("cases",)))
+
+    def _used(self, document: _Document, uses: list[str]) -> _Known:
+        known: _Known = {}
+        self._open.append(document.path.resolve())
+        for index, name in enumerate(uses):
+            file = self._file(document, name, ("uses", index))
+            known |= {(file.name, number): card for number, card in enumerate(file.versions, 1)}
+        self._open.pop()
+        return known
+
+    def _file(self, document: _Document, name: str, place: tuple[str | int, ...]) -> CardFile:
+        try:
+            path = (document.path.resolve().parent / name).resolve()
+        except (OSError, ValueError, RuntimeError):
+            raise document.error(f"{name!r:.100} is not the name of a file", place) from None
+        # A card file may come from anybody: it must not read what lies elsewhere on this machine.
+        if not path.is_relative_to(self._root):
+            raise document.error(f"'{name:.100}' is outside of {self._root}, where card files may come from", place)
+        if path in self._open:
+            raise document.error(f"'{name:.100}' uses this file, and this file uses it", place)
+        if path not in self._read:
+            if len(self._read) + len(self._open) >= MAX_FILES:
+                raise document.error(f"more than {MAX_FILES} files are used", place)
+            self._read[path] = self.load(path)
+        return self._read[path]
+
+
+_Known = dict[tuple[str, int], Card]
 
 
 class _Document:
@@ -109,19 +163,29 @@ class _Document:
         except PromptCardError as error:
             raise self._located(error, place) from None
 
-    def version(self, head: _Head, value: Any, index: int) -> Card:
-        """Return one version of the card."""
-        part: _Version = self.convert(value, _Version, ("versions", index))
-        if part.system:
-            # By itself first, so that an error in it does not get the line of the template.
-            self.guard(lambda: parse(part.system or "", f"card '{head.name}'"), ("versions", index, "system"))
-        return self.guard(  # type: ignore[no-any-return]
+    def version(self, head: _Head, value: Any, index: int, known: _Known) -> Card:
+        """Return one version of the card, with the texts that it includes."""
+        place = ("versions", index)
+        part: _Version = self.convert(value, _Version, place)
+        declared = {variable.name for variable in head.variables}
+        guilty: tuple[str | int, ...] = (*place, "template")
+        for inner, text in _texts(part):
+            # Each by itself first, so that an error in it gets its own line.
+            parsed = self.guard(partial(parse, text, f"card '{head.name}'"), place + inner)
+            if declared and parsed.variables - declared:
+                guilty = place + inner
+                break
+        card: Card = self.guard(
             lambda: Card(
                 head.name, part.template, part.system, head.title, head.description, head.variables, head.tags,
-                part.settings, note=part.note,
+                part.settings, note=part.note, messages=part.messages, examples=part.examples,
             ),
-            ("versions", index, "template"),
+            guilty,
         )  # fmt: skip
+        if not card.references:
+            return card
+        composed: Card = self.guard(lambda: card.compose(lambda name, version: known.get((name, version))), place)
+        return composed
 
     def case(self, value: Any, shared: tuple[Assertion, ...], index: int) -> Case:
         """Return one case, with the assertions that all cases share after its own."""
@@ -142,9 +206,9 @@ class _Document:
 
     def _located(self, error: PromptCardError, place: tuple[str | int, ...]) -> FileError:
         node, line = self._find(place)
-        if isinstance(error, TemplateError) and error.line:
+        if isinstance(error, TemplateError) and error.line and isinstance(node, yaml.ScalarNode):
             # The text of a block scalar (`|`) begins on the line after its key, another one on the same line.
-            line += error.line - (not (isinstance(node, yaml.ScalarNode) and node.style in ("|", ">")))
+            line += error.line - (node.style not in ("|", ">"))
         return FileError(f"{self.path}, line {line}: {error.message}", code=error.code, hint=error.hint)
 
     def _line(self, place: tuple[str | int, ...]) -> int:
@@ -159,6 +223,19 @@ class _Document:
                 break
             node, line = child
         return node, line + 1
+
+
+def _texts(part: _Version) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield place and text of every template of a version."""
+    if part.system:
+        yield ("system",), part.system
+    if part.template:
+        yield ("template",), part.template
+    for index, message in enumerate(part.messages):
+        yield ("messages", index, "content"), message.content
+    for index, example in enumerate(part.examples):
+        yield ("examples", index, "user"), example.user
+        yield ("examples", index, "assistant"), example.assistant
 
 
 def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, int] | None:
