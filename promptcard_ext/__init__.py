@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from promptcard_ext.core.errors import PromptCardError
     from promptcard_ext.core.results import Outcome
     from promptcard_ext.interchange.card_file import load_card_file
+    from promptcard_ext.interchange.case_files import load_cases
+    from promptcard_ext.interchange.promptfoo import read_promptfoo
     from promptcard_ext.interchange.starters import starter_cards
     from promptcard_ext.kernel.charts import latencies, outcomes, pass_rates
+    from promptcard_ext.kernel.regrade import regrade
     from promptcard_ext.kernel.run import run
     from promptcard_ext.kernel.workspace import connect
 
@@ -34,8 +37,11 @@ __all__ = [
     "connect",
     "latencies",
     "load_card_file",
+    "load_cases",
     "outcomes",
     "pass_rates",
+    "read_promptfoo",
+    "regrade",
     "run",
     "starter_cards",
 ]
@@ -51,13 +57,16 @@ _WHERE = {
     "connect": "kernel.workspace",
     "latencies": "kernel.charts",
     "load_card_file": "interchange.card_file",
+    "load_cases": "interchange.case_files",
     "outcomes": "kernel.charts",
     "pass_rates": "kernel.charts",
+    "read_promptfoo": "interchange.promptfoo",
+    "regrade": "kernel.regrade",
     "run": "kernel.run",
     "starter_cards": "interchange.starters",
 }
 # These show live views; inside a kernel the widgets are made known when one of them is first used.
-_LIVE = frozenset({"connect", "run"})
+_LIVE = frozenset({"connect", "regrade", "run"})
 
 
 def __getattr__(name: str) -> Any:

@@ -59,8 +59,11 @@ def _run(arguments: argparse.Namespace) -> int:
         raise CardError("There is nothing to run.", hint="Name a card file, or --resume a run.", code="plan_invalid")
     from promptcard_ext.cli.outputs import check_outputs
     from promptcard_ext.cli.sources import open_sources
+    from promptcard_ext.stats.reducers import reducer
 
     check_outputs(arguments)
+    if arguments.reduce:
+        reducer(arguments.reduce)
     sources = [
         source
         for path in arguments.files

@@ -77,6 +77,9 @@ def write_results(
         writers[form](part)
 
 
+_SUFFIXES = {"junit": ".xml", "markdown": ".md"}
+
+
 @contextmanager
 def _replaced(path: Path) -> Iterator[Path]:
     """Yield the path of a new file that takes the place of ``path`` when everything is in it."""
