@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from promptcard_ext.core.assertions.base import Assertion, needs_of_kind
+from promptcard_ext.core.assertions.variants import variants_of
 from promptcard_ext.core.matrix import CaseInPlan
 from promptcard_ext.core.token_range import NOTHING, TokenRange, tokens_of
 
@@ -59,11 +60,8 @@ def calls_per_item(
 def _of_assertion(
     assertion: Assertion, judges: tuple[str, ...], embedder: str | None, group: int
 ) -> Iterator[PlannedCall]:
-    # What stands inside is judged for every changed prompt.
-    times = _variants(assertion) if assertion.kind == "metamorphic" else 1
     for inner in assertion.assertions:
-        for call in _of_assertion(inner, judges, embedder, group):
-            yield call._replace(usual=times * call.usual, most=times * call.most)
+        yield from _of_assertion(inner, judges, embedder, group)
     wanted = needs_of_kind(assertion.kind)
     beside = _told(assertion) if wanted & {"judge", "embedder"} else NOTHING
     if "judge" in wanted:
@@ -74,7 +72,9 @@ def _of_assertion(
     if "embedder" in wanted:
         yield from _embeddings(assertion, judges if "judge" in wanted else None, embedder, beside)
     if assertion.kind == "metamorphic":
-        yield PlannedCall("variant", None, times, times, NOTHING, True, 0)
+        # Changes that leave the prompt as it is need no call; which ones do is not known before.
+        changes = variants_of(assertion.value)
+        yield PlannedCall("variant", None, changes, changes, NOTHING, True, 0)
 
 
 def _embeddings(
@@ -101,16 +101,6 @@ def _comparisons(group: int) -> tuple[float, float]:
         return 0, 0
     pairs = group * (group - 1) / 2
     return (2 * pairs / group, 2 * pairs / group) if group <= 5 else (2 * (group - 1) / group, 2 * pairs / group)
-
-
-def _variants(assertion: Assertion) -> int:
-    for listed in (assertion.options.get("transforms"), assertion.value):
-        if isinstance(listed, list | tuple):
-            return len(listed)
-    return _ALL_VARIANTS
-
-
-_ALL_VARIANTS = 5
 
 
 def _told(assertion: Assertion) -> TokenRange:

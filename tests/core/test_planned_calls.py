@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptcard_ext.core.assertions import Assertion
+from promptcard_ext.core.assertions import Assertion, metamorphic, similarity  # noqa: F401  (registers these two)
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.matrix import Plan
@@ -66,6 +66,16 @@ def test_what_needs_embeddings_gets_them_from_the_runs_model_or_its_own() -> Non
     assert judged(relevance, embedder="e:m") == [("fake:judge", 1, 2), ("e:m", 1, 1)]
     own = Assertion("answer-relevance", options={"embedder": "e:own"}, provider=("a:1", "b:2"))
     assert judged(own, embedder="e:m") == [("a:1", 1, 2), ("b:2", 1, 2), ("e:own", 2, 2)]
+
+
+def test_changed_prompts_are_asked_of_the_model_itself() -> None:
+    changes = Assertion("metamorphic", {"transforms": ["typo", "case"], "runs": 3})
+    assert judged(changes) == [(None, 4, 4)]
+
+
+def test_a_similarity_needs_one_embedding_from_its_own_model_or_the_runs() -> None:
+    assert judged(Assertion("similar", "Hello"), embedder="e:m") == [("e:m", 1, 1)]
+    assert judged(Assertion("similar", "Hello", provider="e:own"), embedder="e:m") == [("e:own", 1, 1)]
 
 
 @pytest.mark.parametrize(("group", "usual"), [(1, 0), (2, 1), (3, 2), (5, 4)])
