@@ -42,19 +42,17 @@ class Bodies:
         return head
 
 
-def merged(
-    fields: dict[str, Any], extra: dict[str, Any] | None, reserved: Iterable[str], provider: str
-) -> dict[str, Any]:
+def merged(fields: dict[str, Any], extra: dict[str, Any], reserved: Iterable[str], provider: str) -> dict[str, Any]:
     """Return ``fields`` with what a card gives beyond them.
 
     Raises:
         ProviderError: It would overwrite what the reading of the reply depends on, or what is set already
             (``setting_not_supported``).
     """
-    for name in extra or {}:
+    for name in extra:
         if name in reserved or name in fields:
             raise not_supported(name, provider, "'extra' cannot overwrite it")
-    return fields | (extra or {})
+    return fields | extra
 
 
 def not_supported(name: str, provider: str, why: str) -> ProviderError:

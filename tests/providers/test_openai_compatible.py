@@ -1,6 +1,7 @@
 """The OpenAI protocol against a server of our own, over real sockets."""
 
 import asyncio
+import base64
 import json
 import socket
 import tracemalloc
@@ -10,7 +11,7 @@ import pytest
 
 from promptcard_ext.core.card import Message, ModelSettings
 from promptcard_ext.core.errors import ProviderError, UnknownModel
-from promptcard_ext.core.ports import Reply, Request
+from promptcard_ext.core.ports import Quota, Reply, Request
 from promptcard_ext.core.results import Tokens
 from promptcard_ext.providers import http
 from promptcard_ext.providers.openai_compatible import OpenAICompatible
@@ -147,12 +148,19 @@ def test_a_stream_without_any_text_has_no_text(stub: Stub) -> None:
         (400, "provider_refused", False),
         (401, "provider_auth", False),
         (403, "provider_auth", False),
+        (402, "provider_quota", False),
         (404, "unknown_model", False),
+        (408, "provider_try_again", True),
+        (409, "provider_try_again", True),
         (422, "provider_refused", False),
+        (425, "provider_try_again", True),
         (429, "provider_429", True),
         (500, "provider_5xx", True),
+        (501, "provider_5xx", False),
         (502, "provider_5xx", True),
         (503, "provider_5xx", True),
+        (504, "provider_5xx", True),
+        (529, "provider_5xx", True),
     ],
 )
 def test_a_status_has_its_class_of_failure(stub: Stub, status: int, code: str, retryable: bool) -> None:
@@ -185,6 +193,107 @@ def test_retry_after_in_seconds(stub: Stub, header: str, low: float, high: float
     wait = failure(stub, Behaviour(status=429, headers={"Retry-After": header})).retry_after_s
     assert wait is not None
     assert low <= wait <= high
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "code"),
+    [
+        (429, {"code": "insufficient_quota", "message": "You exceeded your current quota"}, "provider_quota"),
+        (429, {"type": "insufficient_quota", "code": None}, "provider_quota"),
+        (400, {"code": "billing_hard_limit_reached"}, "provider_quota"),
+        (429, {"code": "rate_limit_exceeded", "type": "tokens"}, "provider_429"),
+        (429, {"code": ["insufficient_quota"]}, "provider_429"),
+        (429, "insufficient_quota", "provider_429"),
+        (500, {"code": "insufficient_quota"}, "provider_5xx"),
+    ],
+)
+def test_a_quota_that_is_used_up_is_not_asked_again(stub: Stub, status: int, error: Any, code: str) -> None:
+    body = json.dumps({"error": error}).encode()
+    found = failure(stub, Behaviour(status=status, body=body, headers={"Retry-After": "1"}))
+    assert (found.code, found.retryable) == (code, code != "provider_quota")
+
+
+LIMITS = {
+    "x-ratelimit-limit-requests": "60",
+    "x-ratelimit-remaining-requests": "15",
+    "x-ratelimit-reset-requests": "1m30s",
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_left_of_the_rate_limit_comes_with_the_reply(stub: Stub, stream: bool) -> None:
+    stub.next(Behaviour(headers=LIMITS), Behaviour())
+    assert ask(stub.url, request(stream=stream)).quota == Quota(0.25, 90.0)
+    assert ask(stub.url, request(stream=stream)).quota is None
+
+
+@pytest.mark.parametrize("status", [429, 503, 402])
+def test_what_is_left_of_the_rate_limit_comes_with_a_refusal(stub: Stub, status: int) -> None:
+    error = failure(stub, Behaviour(status=status, headers=LIMITS | {"retry-after-ms": "250", "Retry-After": "1"}))
+    assert error.quota == Quota(0.25, 90.0)
+    assert error.retry_after_s == (None if status == 402 else 0.25)
+
+
+@pytest.mark.parametrize("status", [200, 201, 206])
+def test_every_success_is_one(stub: Stub, status: int) -> None:
+    stub.next(Behaviour(body=openai(Behaviour())[0], status=status))
+    assert ask(stub.url).output == "Hello from the stub."
+
+
+def test_a_reply_without_content_is_broken(stub: Stub) -> None:
+    assert failure(stub, Behaviour(status=204, headers={"Content-Length": ""}, body=b"")).code == "broken_reply"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "retryable"),
+    [
+        ({"message": "slow down", "code": 429}, "provider_429", True),
+        ({"message": "upstream", "code": 502}, "provider_5xx", True),
+        ({"message": "no credit", "code": "insufficient_quota"}, "provider_quota", False),
+        ({"message": "odd", "code": True}, "provider_refused", False),
+        ({"message": "odd", "code": 200}, "provider_refused", False),
+        ("just a text", "provider_refused", False),
+    ],
+)
+def test_an_error_with_status_200_is_of_the_kind_it_says(stub: Stub, error: Any, code: str, retryable: bool) -> None:
+    body = json.dumps({"error": error}).encode()
+    found = failure(stub, Behaviour(body=body))
+    assert (found.code, found.retryable, found.raw) == (code, retryable, body.decode())
+
+
+def test_hints_say_what_to_do(stub: Stub) -> None:
+    moved = failure(stub, Behaviour(status=308, headers={"Location": "https://elsewhere/v1"}))
+    assert "final address" in moved.hint
+    with Stub() as other:
+        text = (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        )
+        body = json.dumps({"error": {"message": text}}).encode()
+        assert "max_tokens_field" in failure(other, Behaviour(status=400, body=body)).hint
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_log_probabilities_are_read(stub: Stub, stream: bool) -> None:
+    logs = [{"token": token, "logprob": value} for token, value in (("Hel", -0.25), ("lo", -1.5))]
+    text = {"content": "Hello"}
+    if stream:
+        choices = [{"delta": {"content": log["token"]}, "logprobs": {"content": [log]}} for log in logs]
+        choices.append({"delta": {}, "finish_reason": "stop"})
+        events = [b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n" for choice in choices]
+        body = b"".join(events) + b"data: [DONE]\n\n"
+    else:
+        body = json.dumps({"choices": [{"message": text, "logprobs": {"content": logs, "refusal": None}}]}).encode()
+    stub.next(Behaviour(body=body))
+    assert ask(stub.url, request(stream=stream, logprobs=True)).logprobs == (-0.25, -1.5)
+    assert stub.calls[0].body["logprobs"] is True
+
+
+@pytest.mark.parametrize("logprobs", [None, 5, [], {"content": None}, {"content": [{"logprob": None}]}, {"content": 5}])
+def test_log_probabilities_that_are_none_are_unknown(stub: Stub, logprobs: Any) -> None:
+    choice = {"message": {"content": "Hello"}, "logprobs": logprobs}
+    stub.next(Behaviour(body=json.dumps({"choices": [choice]}).encode()))
+    reply = ask(stub.url)
+    assert (reply.output, reply.logprobs) == ("Hello", None)
 
 
 def test_200_with_an_error_in_it_is_an_error(stub: Stub) -> None:
@@ -359,6 +468,33 @@ def test_a_key_that_ends_with_a_line_break_works(stub: Stub, monkeypatch: pytest
 
     run_async(main())
     assert stub.calls[0].headers["authorization"] == "Bearer sk-1"
+
+
+@pytest.mark.parametrize("key", ["sk-\u2019quoted\u2019", "sk-two\nlines", "sk-\x00nul", "sk-tab\tbed"])
+def test_a_key_that_no_header_can_have_is_said_to_be_wrong_and_not_shown(stub: Stub, key: str) -> None:
+    provider = OpenAICompatible(f"{stub.url}/v1", key)
+    with pytest.raises(ProviderError) as caught:
+        run_async(provider.generate(request()))
+    assert (caught.value.code, caught.value.sent) == ("provider_auth", False)
+    assert key not in f"{caught.value}{provider!r}{provider.limit_key}{vars(caught.value)}"
+    assert stub.calls == []
+
+
+def test_a_name_and_password_in_the_address_are_preferred_to_a_key_of_the_environment(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-environment")
+    url = stub.url.replace("//", "//me:p%40ss@") + "/v1"
+
+    async def main(key: str | None) -> None:
+        provider = OpenAICompatible(url, key)
+        await provider.generate(request())
+        await provider.close()
+
+    run_async(main(None))
+    run_async(main("sk-given"))
+    sent = [call.headers["authorization"] for call in stub.calls]
+    assert sent == [f"Basic {base64.b64encode(b'me:p@ss').decode()}", "Bearer sk-given"]
 
 
 def test_without_a_key_openai_is_not_called() -> None:

@@ -30,26 +30,26 @@ def fields(settings: ModelSettings) -> dict[str, Any]:
         ProviderError: A setting has no counterpart at Ollama, or ``extra`` names what is set already
             (``setting_not_supported``).
     """
-    extra = dict(getattr(settings, "extra", None) or {})
-    given = extra.pop("options", None) or {}
+    extra = dict(settings.extra)
+    given = extra.pop("options", {})
+    if not isinstance(given, dict):
+        raise not_supported("options", "Ollama", "they must be a mapping")
     body: dict[str, Any] = {"stream": settings.stream, "options": merged(_options(settings), given, (), "Ollama")}
     if (wanted := _format(settings.response_format or {})) is not None:
         body["format"] = wanted
-    if tools := getattr(settings, "tools", None):
-        body["tools"] = tools
-    if getattr(settings, "tool_choice", None) not in (None, "auto"):
+    if settings.tools:
+        body["tools"] = settings.tools
+    if settings.tool_choice not in (None, "auto"):
         raise not_supported("tool_choice", "Ollama", "its models choose for themselves ('auto')")
-    if effort := getattr(settings, "reasoning_effort", None):
-        body["think"] = _think(effort)
-    if getattr(settings, "logprobs", False):
-        body["logprobs"] = True
+    if settings.reasoning_effort is not None:
+        body["think"] = _think(settings.reasoning_effort)
+    if settings.logprobs is not None:
+        body["logprobs"] = settings.logprobs
     return merged(body, extra, _RESERVED, "Ollama")
 
 
 def _options(settings: ModelSettings) -> dict[str, Any]:
-    return {
-        sent: value for name, sent in _OPTIONS.items() if (value := getattr(settings, name, None)) not in (None, ())
-    }
+    return {sent: value for name, sent in _OPTIONS.items() if (value := getattr(settings, name)) not in (None, ())}
 
 
 def _format(wanted: dict[str, Any]) -> Any:

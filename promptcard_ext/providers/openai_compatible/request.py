@@ -19,6 +19,7 @@ _AS_THEY_ARE = (
     "presence_penalty",
     "frequency_penalty",
     "reasoning_effort",
+    "logprobs",
 )
 # Reading the reply depends on these; of several choices (``n``) only one would be kept of those that were paid for.
 _RESERVED = ("model", "messages", "stream", "stream_options", "n")
@@ -30,11 +31,9 @@ def fields(settings: ModelSettings, max_tokens_field: str) -> dict[str, Any]:
     Raises:
         ProviderError: ``extra`` names what is set already or may not be set (``setting_not_supported``).
     """
-    body = {name: value for name in _AS_THEY_ARE if (value := getattr(settings, name, None)) not in (None, ())}
+    body = {name: value for name in _AS_THEY_ARE if (value := getattr(settings, name)) not in (None, ())}
     if settings.max_tokens is not None:
         body[max_tokens_field] = settings.max_tokens
-    if getattr(settings, "logprobs", False):
-        body["logprobs"] = True
     if settings.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    return merged(body, getattr(settings, "extra", None), _RESERVED, "the OpenAI protocol")
+    return merged(body, settings.extra, _RESERVED, "the OpenAI protocol")

@@ -11,6 +11,7 @@ from typing import Any
 _SCALE = re.compile(r"from 0 to (\d{1,3})\b")
 _NUMBERED = re.compile(r"^\s*\[?(\d{1,3})[\].:)]", re.MULTILINE)
 _MAX_DEPTH = 8
+_LARGEST = 1e15
 _RUBRIC = {"properties": {"reason": {"type": "string"}, "score": {"type": "number"}, "pass": {"type": "boolean"}}}
 
 
@@ -26,18 +27,18 @@ def judgement(prompt: str, response_format: Any, slips: float, chance: random.Ra
     return json.dumps(mood.value(schema if isinstance(schema, dict) else _RUBRIC), ensure_ascii=False)
 
 
-def tool_call(prompt: str, tools: Any, tool_choice: Any, chance: random.Random) -> dict[str, Any] | None:
+def tool_call(
+    prompt: str, tools: Sequence[Mapping[str, Any]], tool_choice: Any, chance: random.Random
+) -> dict[str, Any] | None:
     """Return a call of the first tool, or of the one that was asked for, with arguments that fit its schema."""
-    functions = (
-        [tool.get("function") for tool in tools if isinstance(tool, dict)] if isinstance(tools, Sequence) else []
-    )
-    named = tool_choice.get("function", {}).get("name") if isinstance(tool_choice, dict) else None
-    for function in functions:
-        if isinstance(function, Mapping) and named in (None, function.get("name")):
-            arguments = Mood(prompt, True, chance).value(function.get("parameters") or {"type": "object"})
-            made = {"name": str(function.get("name")), "arguments": json.dumps(arguments, ensure_ascii=False)}
-            return {"id": f"simulated_{chance.getrandbits(32):08x}", "type": "function", "function": made}
-    return None
+    named = tool_choice["function"]["name"] if isinstance(tool_choice, dict) else None
+    functions = [tool["function"] for tool in tools if named in (None, tool["function"]["name"])]
+    if not functions or tool_choice == "none":
+        return None
+    function = functions[0]
+    arguments = Mood(prompt, True, chance).value(function.get("parameters") or {"type": "object"})
+    made = {"name": function["name"], "arguments": json.dumps(arguments, ensure_ascii=False)}
+    return {"id": f"simulated_{chance.getrandbits(32):08x}", "type": "function", "function": made}
 
 
 class Mood:
@@ -96,4 +97,4 @@ class Mood:
 
 def _bound(schema: Mapping[str, Any], name: str, default: float) -> float:
     value = schema.get(name)
-    return float(value) if isinstance(value, int | float) else default
+    return float(value) if isinstance(value, int | float) and abs(value) < _LARGEST else default

@@ -58,7 +58,7 @@ class Simulated:
             ttft_ms=latency_ms * _FIRST_TOKEN if request.settings.stream else None,
             model_reported=f"simulated:{request.model}",
             tool_calls=[call] if call else None,
-            logprobs=_logprobs(output, chance) if getattr(request.settings, "logprobs", False) else None,
+            logprobs=_logprobs(output, chance) if request.settings.logprobs else None,
             quota=quota,
         )
 
@@ -113,9 +113,7 @@ def _said(
         case "judge":
             return invention.judgement(text, settings.response_format, behaviour.slips, chance), None
         case "tools":
-            call = invention.tool_call(
-                text, getattr(settings, "tools", None), getattr(settings, "tool_choice", None), chance
-            )
+            call = invention.tool_call(text, settings.tools, settings.tool_choice, chance)
             return (None, call) if call else ("(simulated) There is no tool to call.", None)
     return answers.answer(text, behaviour, chance), None
 
