@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 from promptcard_ext.core.errors import FileError
+from promptcard_ext.core.identity import refuse_constant
 
 MAX_NODES = 500_000
 
@@ -31,12 +33,15 @@ class YamlDocument:
     def __init__(self, text: str, name: str) -> None:
         self.name = name
         try:
-            root = yaml.compose(text, Loader=Loader)
+            # Outside of its texts JSON may have tabs, which YAML may not; in them it has none.
+            root = yaml.compose(text.replace("\t", " ") if name.endswith(".json") else text, Loader=Loader)
             if root is None:
                 raise FileError(f"{name}: the file is empty.", code="file_empty")
             _refuse_bomb(root, name)
             self.root: yaml.Node = root
-            self.value: Any = Loader("").construct_document(root)
+            self.value: Any = _json(text) if name.endswith(".json") else None
+            if self.value is None:
+                self.value = Loader("").construct_document(root)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
@@ -63,6 +68,14 @@ class YamlDocument:
                 break
             node, line = child
         return node, line
+
+
+def _json(text: str) -> Any:
+    """Return the value of a JSON text, or None when it is none: two escaped halves of a character are one there."""
+    try:
+        return json.loads(text, parse_constant=refuse_constant)
+    except ValueError:
+        return None
 
 
 def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, int] | None:

@@ -190,7 +190,7 @@ def _conversation(text: str) -> list[dict[str, Any]] | None:
     try:
         if stripped[:1] in ("[", "{"):
             value = json.loads(text)
-        elif re.match(r"-\s+['\"]?role['\"]?\s*:", stripped):
+        elif re.match(r"-\s+(?:\{\s*)?['\"]?role['\"]?\s*:", stripped):
             value = yaml.load(text, Loader)  # noqa: S506  (a safe loader)
     except (ValueError, RecursionError, yaml.YAMLError):
         return None

@@ -227,9 +227,8 @@ def _batches(cards: Sequence[tuple[Prompt, Card]], models: Sequence[Model]) -> l
         if chosen:
             endpoints = {model.provider: model.endpoint for model in members if model.endpoint is not None}
             references = tuple(dict.fromkeys(model.reference for model in members))
-            batches.append(
-                Batch(tuple(with_settings(cards[index][1], members[0].settings) for index in chosen), references, endpoints)
-            )
+            own = tuple(with_settings(cards[index][1], members[0].settings) for index in chosen)
+            batches.append(Batch(own, references, endpoints))
     return batches or ([Batch(tuple(card for _, card in cards), ())] if cards else [])
 
 
