@@ -152,9 +152,10 @@ def start(
         CardError, TemplateError, UnknownModel, RunError: As `run` says.
     """
     python.allow()
-    for reference in (*setup.plan.models, *setup.options.judges, *filter(None, [setup.options.embedder])):
-        model(reference)
     prepared = setup.plan.prepare()
+    models = (*setup.plan.models, *setup.options.judges, *filter(None, [setup.options.embedder]), *prepared.judges)
+    for reference in models:
+        model(reference)
     control = Control()
     log = folder.results if folder is not None else log
     handle = RunHandle(name, setup.plan.total, control.cancel, control=control, log=log, setup=setup)
@@ -186,7 +187,8 @@ async def _drive(
         control=control,
         items=items,
         store=setup.store,
-        budget=None if setup.budget_usd is None else SpendLimit(setup.budget_usd),
+        # A run that goes on has the rest of its budget.
+        budget=None if setup.budget_usd is None else SpendLimit(setup.budget_usd, handle.counts.spent_usd),
         known=known,
     )
     status, error = "failed", None

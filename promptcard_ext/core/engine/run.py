@@ -107,7 +107,9 @@ def check_needs(prepared: Prepared, judges: Sequence[str], embedder: str | None)
 def _check_prices(prepared: Prepared, caller: Caller) -> None:
     if caller.purse is None or caller.options.mode is Mode.REPLAY:
         return
-    for reference in dict.fromkeys((*prepared.plan.models, *caller.options.judges)):
+    options = caller.options
+    further = sorted(prepared.judges | ({options.embedder} if options.embedder else set()))
+    for reference in dict.fromkeys((*prepared.plan.models, *options.judges, *further)):
         provider, model = caller.provider(reference)
         if caller.price(provider, model) is None:
             raise RunError(
