@@ -94,8 +94,11 @@ def test_a_judge_answers_with_what_the_schema_asks_for() -> None:
 
 
 def test_a_judge_is_satisfied_as_often_as_it_is_told_and_says_so_consistently() -> None:
-    values = [json.loads(shaped("judge?latency_ms=0&slips=0.4", str(n)).output or "") for n in range(300)]
-    assert all((value["score"] >= 0.5) == value["pass"] for value in values)
+    fields = {"score": {"type": "number"}, "pass": {"type": "boolean"}, "evasive": {"type": "boolean"}}
+    wanted = schema(**fields)
+    drawn = [shaped("judge?latency_ms=0&slips=0.4", str(n), response_format=wanted) for n in range(300)]
+    values = [json.loads(reply.output or "") for reply in drawn]
+    assert all((value["score"] >= 0.5) == value["pass"] != value["evasive"] for value in values)
     assert 140 < sum(value["pass"] for value in values) < 220
     assert shaped("judge?latency_ms=0", "7").output == shaped("judge?latency_ms=0", "7").output
     sure = [json.loads(shaped("judge?latency_ms=0&slips=0", str(n)).output or "")["pass"] for n in range(20)]

@@ -12,6 +12,8 @@ _SCALE = re.compile(r"from 0 to (\d{1,3})\b")
 _NUMBERED = re.compile(r"^\s*\[?(\d{1,3})[\].:)]", re.MULTILINE)
 _MAX_DEPTH = 8
 _LARGEST = 1e15
+# True is the bad news in fields of these names.
+_FAULTS = frozenset({"evasive", "harmful", "contradicts"})
 _RUBRIC = {"properties": {"reason": {"type": "string"}, "score": {"type": "number"}, "pass": {"type": "boolean"}}}
 
 
@@ -68,7 +70,7 @@ class Mood:
             case "object":
                 properties = schema.get("properties")
                 items = properties.items() if isinstance(properties, Mapping) else ()
-                return {name: self.value(inner, depth + 1) for name, inner in items}
+                return {name: self._property(name, inner, depth + 1) for name, inner in items}
             case "array":
                 return self._list(schema.get("items"), depth)
             case "boolean":
@@ -78,6 +80,10 @@ class Mood:
             case "null":
                 return None
         return "(simulated) This text was not thought."
+
+    def _property(self, name: str, schema: Any, depth: int) -> Any:
+        value = self.value(schema, depth)
+        return not value if isinstance(value, bool) and name in _FAULTS else value
 
     def _number(self, kind: Any, schema: Mapping[str, Any]) -> float:
         low, high = _bound(schema, "minimum", 0.0), _bound(schema, "maximum", self.scale)
