@@ -7,12 +7,13 @@ and JupyterLab 4.6 draws no later form than Vega-Lite 5.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from promptcard_ext.core.results import ItemResult
-from promptcard_ext.interchange.frames import results_frame, summary_frame
+from promptcard_ext.interchange.frames import summary_frame
 from promptcard_ext.kernel.display import render_mode
 from promptcard_ext.stats.summary import SummaryRow
 
@@ -83,16 +84,44 @@ def outcomes(rows: Sequence[SummaryRow]) -> alt.Chart:
     return _offline(chart)
 
 
-def latencies(results: Sequence[ItemResult]) -> alt.Chart:
+class LatencySamples:
+    """Latencies of answers, by card version and model: 8 bytes each.
+
+    Args:
+        most: Of how many versions and models, in order of first appearance.
+    """
+
+    def __init__(self, most: int = 1_000) -> None:
+        self._most = most
+        self.by_run: dict[tuple[str, str], array[float]] = {}
+
+    def add(self, result: ItemResult) -> None:
+        """Take note of one result; a reply that nobody could read is no answer, and was not timed as one."""
+        answer = result.generation
+        if answer is None or (answer.output is None and answer.raw is not None):
+            return
+        key = (result.label, result.model)
+        if key in self.by_run or len(self.by_run) < self._most:
+            self.by_run.setdefault(key, array("d")).append(answer.latency_ms)
+
+
+def latencies(results: Iterable[ItemResult]) -> alt.Chart:
     """Return the share of answers that came within a time, per card version and model."""
+    samples = LatencySamples()
+    for result in results:
+        samples.add(result)
+    return latency_curves(samples)
+
+
+def latency_curves(samples: LatencySamples) -> alt.Chart:
+    """Return the chart of latencies that were gathered before."""
     import altair as alt
     import pandas as pd
 
-    frame = results_frame(results).dropna(subset=["latency_ms"])
     shares = [k / 50 for k in range(51)]
     curves: list[dict[str, Any]] = []
-    for (label, name), group in frame.groupby(["label", "model"], sort=False):
-        for share, value in zip(shares, group["latency_ms"].quantile(shares), strict=True):
+    for (label, name), values in samples.by_run.items():
+        for share, value in zip(shares, pd.Series(values, dtype="float64").quantile(shares), strict=True):
             curves.append({"run": f"{label} · {name}", "latency_ms": float(value), "share": share})
     chart: alt.Chart = (
         alt.Chart(pd.DataFrame(curves, columns=["run", "latency_ms", "share"]))

@@ -2,8 +2,9 @@ from typing import Any
 
 import altair as alt
 import pytest
+from msgspec.structs import replace
 
-from promptcard_ext.core.results import ItemResult
+from promptcard_ext.core.results import Generation, ItemResult
 from promptcard_ext.kernel import charts
 from promptcard_ext.stats.summary import summarise
 from tests.widgets.fakes import result
@@ -75,3 +76,12 @@ def test_models_and_versions_are_in_the_order_of_the_run() -> None:
 def test_ten_thousand_latencies_are_drawn_as_few_points() -> None:
     spec = charts.latencies([result(i, latency_ms=float(i)) for i in range(10_000)]).to_dict()
     assert sum(len(values) for values in spec["datasets"].values()) == 51
+
+
+def test_replies_that_nobody_could_read_have_no_latency() -> None:
+    samples = charts.LatencySamples()
+    samples.add(result(0, latency_ms=7.0))
+    samples.add(result(1, "error", None))
+    unread = Generation("p", "m", "h", None, 0.0, raw="<html>")
+    samples.add(replace(result(2, "error"), generation=unread))
+    assert {key: list(values) for key, values in samples.by_run.items()} == {("card v1", "simulated:a"): [7.0]}
