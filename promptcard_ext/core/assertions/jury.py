@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from promptcard_ext.core.answer import Answer
 from promptcard_ext.core.assertions.base import Assertion, Finding
 from promptcard_ext.core.assertions.judging import outage
+from promptcard_ext.core.assertions.limits import refuse_options, share
 from promptcard_ext.core.errors import ProviderError
 from promptcard_ext.core.judges.asking import Juror, together
 from promptcard_ext.core.judges.panel import VOTES, Opinion, decide, mean_score
@@ -53,7 +54,7 @@ class Jury(NamedTuple):
 
 
 def jury_of(
-    assertion: Assertion, threshold: float = 0.5, options: Collection[str] = (), votes: Sequence[str] = VOTES
+    assertion: Assertion, threshold: float = 0.5, options: Sequence[str] = (), votes: Sequence[str] = VOTES
 ) -> Jury:
     """Check what all judged kinds have in common.
 
@@ -65,22 +66,12 @@ def jury_of(
         CardError: A threshold, vote or option does not fit (``assertion_invalid``).
         TemplateError: Its ``rubric_prompt`` does not parse.
     """
-    if assertion.threshold is not None:
-        threshold = assertion.threshold
-        if not 0 <= threshold <= 1:
-            raise assertion.invalid(f"'threshold' is {threshold:g}; it must be from 0 to 1")
-    refuse_unknown(assertion, {"vote", *options})
+    reached = share(assertion, threshold)
+    refuse_options(assertion, *options, "vote")
     vote = assertion.options.get("vote", "majority")
     if vote not in votes:
         raise assertion.invalid(f"'options.vote' is {vote!r:.60}; it must be one of {', '.join(votes)}")
-    return Jury(assertion, vote, threshold, own_prompt(assertion.rubric_prompt))
-
-
-def refuse_unknown(assertion: Assertion, known: Collection[str]) -> None:
-    """Raise `CardError` for an option that the kind does not have: it would be passed over in silence."""
-    for name in assertion.options:
-        if name not in known:
-            raise assertion.invalid(f"it has no option {name!r:.60}; there are: {', '.join(sorted(known)) or 'none'}")
+    return Jury(assertion, vote, reached, own_prompt(assertion.rubric_prompt))
 
 
 class Absence(NamedTuple):
@@ -114,7 +105,9 @@ async def ballots(jurors: Sequence[Juror], ask: Callable[[Juror], Awaitable[Any]
         try:
             return await ask(juror)
         except NotJudged as error:
-            return Absence(juror, Finding(Outcome.UNSCORED, error.reason, str(error)))
+            return Absence(
+                juror, Finding(Outcome.ERROR if error.broken else Outcome.UNSCORED, error.reason, str(error))
+            )
         except ProviderError as error:
             return Absence(juror, outage(error))
 

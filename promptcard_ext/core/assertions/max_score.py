@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from promptcard_ext.core.assertions.base import Assertion, Contender, Contested, Finding, register
-from promptcard_ext.core.assertions.jury import refuse_unknown
+from promptcard_ext.core.assertions.limits import refuse_options
 from promptcard_ext.core.assertions.select_best import NO_ANSWER, NOTHING_TO_COMPARE
 from promptcard_ext.core.ports import Asker
 from promptcard_ext.core.results import Outcome, Verdict
 
 METHODS = ("average", "sum")
-OPTIONS = frozenset({"method", "weights", "threshold"})
+OPTIONS = ("method", "weights", "threshold")
 _EPSILON = 1e-9
 NOTHING_TO_SCORE = Finding(
     Outcome.UNSCORED, "nothing_to_score", "The case has no other assertion that weighs, so there are no scores."
@@ -62,11 +62,11 @@ def max_score(assertion: Assertion) -> Contested:
 
 
 def _rules(assertion: Assertion) -> _Rules:
-    refuse_unknown(assertion, OPTIONS)
+    refuse_options(assertion, *OPTIONS)
     given: dict[str, Any] = dict(assertion.options)
     if assertion.value is not None:
-        if not isinstance(assertion.value, dict) or not set(assertion.value) <= OPTIONS:
-            raise assertion.invalid(f"'value' must be a mapping with {', '.join(sorted(OPTIONS))}, or nothing")
+        if not isinstance(assertion.value, dict) or not set(assertion.value) <= set(OPTIONS):
+            raise assertion.invalid(f"'value' must be a mapping with {', '.join(OPTIONS)}, or nothing")
         given |= assertion.value
     method, weights = given.get("method", METHODS[0]), given.get("weights", {})
     threshold = given.get("threshold", assertion.threshold)

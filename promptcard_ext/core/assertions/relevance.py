@@ -21,6 +21,8 @@ from promptcard_ext.core.ports import Asker
 from promptcard_ext.core.results import Outcome
 
 DEFAULT_WINDOW = 5
+# The second is promptfoo's spelling.
+WINDOW_SIZE = ("window_size", "windowSize")
 MAX_QUESTIONS = 10
 NO_EMBEDDER = Finding(
     Outcome.UNSCORED, "no_embedder", "There is no embedding model: name one for the run, or as 'options.embedder'."
@@ -79,7 +81,7 @@ def _questions(value: Mapping[str, Any]) -> tuple[list[str], bool]:
 def _mean_similarity(asked: Sequence[float], made: Sequence[Sequence[float]], expected: int) -> float:
     found = [_cosine(asked, one) for one in made]
     if len(found) != expected or not all(map(math.isfinite, found)):
-        raise NotJudged("embedding_invalid", "The embedding model's vectors cannot be compared.")
+        raise NotJudged("embedding_invalid", "The embedding model's vectors cannot be compared.", broken=True)
     # Opposite directions are as far apart as a score can say.
     return min(1.0, max(0.0, sum(found) / len(found)))
 
@@ -97,8 +99,8 @@ def conversation_relevance(assertion: Assertion) -> Graded:
 
     Each is judged with the turns before it; ``options.window_size`` (5) is how many, its own included.
     """
-    jury = jury_of(assertion, 0.5, ("window_size",))
-    window = assertion.options.get("window_size", DEFAULT_WINDOW)
+    jury = jury_of(assertion, 0.5, WINDOW_SIZE)
+    window = next((assertion.options[name] for name in WINDOW_SIZE if name in assertion.options), DEFAULT_WINDOW)
     if not isinstance(window, int) or isinstance(window, bool) or not 1 <= window <= 100:
         raise assertion.invalid("'options.window_size' must be a whole number from 1 to 100")
 

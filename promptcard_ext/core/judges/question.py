@@ -18,11 +18,16 @@ _ROLES = ("system", "user", "assistant")
 
 
 class NotJudged(Exception):
-    """There is no judgement, and nothing broke; ``reason`` is a stable code."""
+    """There is no judgement.
 
-    def __init__(self, reason: str, message: str) -> None:
+    Args:
+        reason: Stable code.
+        broken: Whether something broke; else nobody judged.
+    """
+
+    def __init__(self, reason: str, message: str, *, broken: bool = False) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason, self.broken = reason, broken
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def test_the_embedding_model_may_be_the_assertions() -> None:
 @pytest.mark.parametrize("kind", ["answer-relevance", "not-answer-relevance"])
 def test_vectors_that_cannot_be_compared_decide_nothing(vector: tuple[float, ...], kind: str) -> None:
     one = judged(Assertion(kind, threshold=0.5), "Paris.", bench(vectors=dict.fromkeys(VECTORS, vector)))
-    assert (one.outcome, one.reason) == (UNSCORED, "embedding_invalid")
+    assert (one.outcome, one.reason) == (ERROR, "embedding_invalid")
 
 
 def test_an_outage_of_the_embedding_model_is_an_error() -> None:
@@ -149,6 +149,12 @@ def test_messages_that_are_not_known_are_no_conversation() -> None:
     assert (unknown.outcome, unknown.reason) == (UNSCORED, "no_conversation")
     assert judged(Assertion("conversation-relevance"), None, used).reason == "no_text"
     assert used.asked == []
+
+
+def test_promptfoos_spelling_of_the_window_is_understood() -> None:
+    used = Bench(listening)
+    judged(Assertion("conversation-relevance", options={"windowSize": 1}), an_answer("10", *TALK), used)
+    assert [said["content"] for said in json.loads(used.asked[-1].material("conversation"))] == ["And 5+5?"]
 
 
 @pytest.mark.parametrize("window", [0, 101, 1.5, True, "5"])
