@@ -13,7 +13,7 @@ from promptcard_ext.core.assertions import python
 from promptcard_ext.core.budget import SpendLimit
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case, as_cases
-from promptcard_ext.core.engine import Control, EngineOptions, Mode, execute
+from promptcard_ext.core.engine import Control, EngineOptions, Mode, check_needs, execute
 from promptcard_ext.core.errors import CardError, PromptCardError, RunError
 from promptcard_ext.core.events import ItemFinished, RunFinished
 from promptcard_ext.core.item import Item
@@ -153,6 +153,7 @@ def start(
     """
     python.allow()
     prepared = setup.plan.prepare()
+    check_needs(prepared, setup.options.judges, setup.options.embedder)
     models = (*setup.plan.models, *setup.options.judges, *filter(None, [setup.options.embedder]), *prepared.judges)
     for reference in models:
         model(reference)

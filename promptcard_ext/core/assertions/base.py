@@ -198,6 +198,11 @@ def needs(assertion: Assertion) -> set[str]:
     return wanted.union(*(needs(inner) for inner in assertion.assertions))
 
 
+def judges(assertion: Assertion) -> set[str]:
+    """Return the model references that an assertion, or one inside it, names."""
+    return set(assertion.judges).union(*(judges(inner) for inner in assertion.assertions))
+
+
 def looks_beyond_text(assertion: Assertion) -> bool:
     """Tell whether an assertion looks at the case's variables, and not at the answer alone."""
     return (

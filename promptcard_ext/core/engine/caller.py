@@ -147,8 +147,10 @@ class Caller:
             try:
                 async with asyncio.timeout(options.timeout_s):
                     reply = await make()
-            except TimeoutError:
+            except TimeoutError as late:
                 error = _too_slow(provider, model, options.timeout_s)
+                # What had arrived by then is worth keeping: it may have been paid for.
+                error.raw = getattr(late.__cause__, "raw", None)
             except ProviderError as refusal:
                 error = refusal
             except BaseException:
@@ -163,6 +165,8 @@ class Caller:
             unclear += fate_unknown
             await self._done(limiter, reserve_usd, reserve_usd if fate_unknown else Decimal(0))
             limiter.refused(error, started)
+            if error.quota is not None:
+                limiter.warned(error.quota)
             if attempt == options.max_calls or unclear > options.max_unclear or not error.retryable:
                 raise exhausted(error, attempt) from None
             await self._back_off(limiter, error, attempt)

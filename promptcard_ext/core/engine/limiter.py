@@ -16,7 +16,7 @@ from promptcard_ext.core.ports import Quota
 SCARCE = 0.1
 _CUT_REFUSED = 0.5
 _CUT_TROUBLE = 0.75
-_TROUBLE = frozenset({"provider_5xx", "provider_unreachable", "timeout", "broken_reply"})
+_TROUBLE = frozenset({"provider_5xx", "provider_try_again", "provider_unreachable", "timeout", "broken_reply"})
 
 
 class Change(NamedTuple):
@@ -82,7 +82,7 @@ class Limiter:
     def answered(self, quota: Quota | None = None) -> None:
         """Grow after an answer, unless the provider says that little is left."""
         if quota is not None and quota.remaining < SCARCE:
-            self._save(quota)
+            self.warned(quota)
         elif self.limit < self.ceiling:
             before = int(self.limit)
             self.limit = min(float(self.ceiling), self.limit + (1.0 if self._slow_start else 1.0 / self.limit))
@@ -113,7 +113,10 @@ class Limiter:
         self._note("retuned")
         self._admit()
 
-    def _save(self, quota: Quota) -> None:
+    def warned(self, quota: Quota) -> None:
+        """Slow down because little is left, and wait when nothing is."""
+        if quota.remaining >= SCARCE:
+            return
         if quota.remaining <= 0 and quota.reset_s:
             self.hold(min(quota.reset_s, self.max_wait_s))
         if self._loop.time() - self._last_cut > 1.0:

@@ -51,10 +51,12 @@ async def execute(
         RunError: From the ``attempts`` port, or an assertion needs a judge and there is none (``no_judge``), or a
             budget is given for a model without a price (``budget_unpriced``). Failures of single calls are results,
             not exceptions.
+        ProviderError: A card has a setting that a provider cannot send (``setting_not_supported``).
     """
     options, control = options or EngineOptions(), control or Control()
     caller = Caller(provider_of, prices, options, store, None if budget is None else Purse(budget))
     check_needs(prepared, options.judges, options.embedder)
+    _check_settings(prepared, caller)
     _check_prices(prepared, caller)
     total = prepared.plan.total if items is None else len(items)
     source = prepared.plan.items() if items is None else iter(items)
@@ -102,6 +104,14 @@ def check_needs(prepared: Prepared, judges: Sequence[str], embedder: str | None)
             hint="Give the run an embedder, such as openai:text-embedding-3-small, or the assertion a 'provider'.",
             code="no_embedder",
         )
+
+
+def _check_settings(prepared: Prepared, caller: Caller) -> None:
+    for reference in prepared.plan.models:
+        provider, _ = caller.provider(reference)
+        check = getattr(provider, "check_settings", None)
+        for card in prepared.plan.cards if check is not None else ():
+            check(card.settings)
 
 
 def _check_prices(prepared: Prepared, caller: Caller) -> None:

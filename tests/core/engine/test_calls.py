@@ -21,7 +21,7 @@ from promptcard_ext.core.errors import ProviderError, RunError
 from promptcard_ext.core.events import ItemFinished, RunFinished, RunStarted
 from promptcard_ext.core.item import Item
 from promptcard_ext.core.matrix import Plan
-from promptcard_ext.core.ports import Reply, Request
+from promptcard_ext.core.ports import Quota, Reply, Request
 from promptcard_ext.core.pricing import Price, PriceBook
 from promptcard_ext.core.results import Outcome, Tokens
 from promptcard_ext.providers.openai_compatible import OpenAICompatible
@@ -530,3 +530,45 @@ class TestCost:
 def test_an_option_of_nothing_is_refused(option: str) -> None:
     with pytest.raises(RunError, match=option):
         EngineOptions(**{option: 0})
+
+
+class TestWhatWasPaidForIsKept:
+    def test_a_reply_that_cannot_be_read_is_kept_with_the_error(self) -> None:
+        provider = Fake(failing(refused("broken_reply", retryable=False, raw="{half an ans")))
+        result = only(run(plan(), provider))
+        assert (result.outcome, result.reason) == (Outcome.ERROR, "broken_reply")
+        assert result.generation is not None
+        assert (result.generation.output, result.generation.raw) == (None, "{half an ans")
+        assert len(result.generation.request_hash) == 64
+
+    def test_what_had_arrived_at_the_deadline_is_kept(self) -> None:
+        async def trickle(request: Request, call: int) -> Reply:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError as error:
+                error.raw = "half a str"  # type: ignore[attr-defined]  as the providers do
+                raise
+            raise AssertionError
+
+        result = only(run(plan(), Fake(trickle), timeout_s=0.02, max_calls=1))
+        assert result.reason == "timeout"
+        assert result.generation is not None
+        assert result.generation.raw == "half a str"
+
+    def test_a_refusal_that_tells_the_quota_slows_down(self) -> None:
+        control = Control()
+        provider = Fake(failing(refused(quota=Quota(0.0, reset_s=0.01))))
+        run(plan(3), provider, concurrency=8, control=control)
+        assert control.limits() == {"fake": 4}
+
+
+def test_a_setting_that_a_provider_cannot_send_ends_the_run_before_the_first_call() -> None:
+    class Picky(Fake):
+        def check_settings(self, settings: ModelSettings) -> None:
+            if settings.top_p is not None:
+                raise ProviderError("no top_p here", code="setting_not_supported", sent=False)
+
+    provider = Picky()
+    with pytest.raises(ProviderError, match="top_p"):
+        run(plan(card=Card("c", "{{ n }}", settings=ModelSettings(top_p=0.5))), provider)
+    assert provider.requests == []
