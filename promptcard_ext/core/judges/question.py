@@ -14,6 +14,15 @@ from promptcard_ext.core.judges.prompts import FORMAT, JUDGE_VERSION, MARKS, Pro
 
 T = TypeVar("T")
 MAX_MATERIAL_CHARS = 200_000
+# What prompts written for promptfoo call the same things; a case's own variable of that name comes first, as there.
+ALIASES = {
+    "completion": "output",
+    "answer": "output",
+    "input": "query",
+    "question": "query",
+    "ideal": "reference",
+    "statements": "claims",
+}
 _ROLES = ("system", "user", "assistant")
 
 
@@ -118,7 +127,8 @@ def ask_about(
         messages: tuple[Message, ...] = (Message("system", system), Message("user", "\n\n".join(parts.values())))
     else:
         given = variables or {}
-        messages = _led_by(marks, own.render({**given, "vars": given, **parts, **(terms or {})}))
+        aliases = {alias: parts[name] for alias, name in ALIASES.items() if name in parts}
+        messages = _led_by(marks, own.render({**aliases, **given, "vars": given, **parts, **(terms or {})}))
     return Question(prompt, messages, tuple(material.values()), read)
 
 
