@@ -108,6 +108,8 @@ class Workspace:
         repeats: int = 1,
         concurrency: int = 16,
         timeout_s: float = 120.0,
+        judge: str | Sequence[str] = (),
+        embedder: str | None = None,
         name: str = "",
     ) -> RunHandle:
         """Start a run on the server and follow it. It goes on when this kernel ends.
@@ -117,6 +119,8 @@ class Workspace:
             models: References such as ``"ollama:llama3.2"``.
             versions: Versions to compare; default the latest (or the card's own).
             cases: Names of cases; default all.
+            judge: Model that judges where an assertion needs one; several are a panel.
+            embedder: Model that makes vectors where an assertion needs them.
 
         Raises:
             PromptCardError: The server refuses, for example because a case does not fit.
@@ -131,6 +135,8 @@ class Workspace:
             "repeats": repeats,
             "concurrency": concurrency,
             "timeout_s": timeout_s,
+            "judges": [judge] if isinstance(judge, str) else list(judge),
+            "embedder": embedder,
             "name": name,
         }
         return self._handle(self.api.start_run(spec))

@@ -325,7 +325,7 @@ def counts(row: Any) -> Counts:
     """Return the totals of a run's row."""
     return Counts(
         total=row.total, done=row.recorded, passed=row.passed, failed=row.failed, errored=row.errored,
-        unscored=row.unscored, priced=row.priced, cost_usd=row.cost_usd,
+        unscored=row.unscored, priced=row.priced, cost_usd=row.cost_usd, spent_usd=row.cost_usd,
     )  # fmt: skip
 
 
