@@ -75,7 +75,7 @@ class _Table:
         self._expected = max((len(_short(case) or ()) for case in cases), default=0)
         self._metadata = list(dict.fromkeys(key for case in cases for key in case.metadata))
         more = {
-            "__description": any(case.name != case.uid[:8] for case in cases),
+            "__description": any(map(_shows_name, cases)),
             "__expected_output": any(case.expected_output is not None for case in cases),
             "__priority": any(case.priority != "medium" for case in cases),
             "__threshold": any(case.threshold is not None for case in cases),
@@ -103,7 +103,7 @@ class _Table:
 
     def _cell(self, name: str, case: Case, short: Sequence[str] | None) -> str:
         if name == "__description":
-            return case.name if case.name != case.uid[:8] else ""
+            return case.name if _shows_name(case) else ""
         if name == "__expected_output":
             return case.expected_output or ""
         if name == "__priority":
@@ -112,6 +112,11 @@ class _Table:
             return "" if case.threshold is None else repr(case.threshold)
         written = [] if short is not None else msgspec.to_builtins(case.assertions)
         return json.dumps(written, ensure_ascii=False) if written else ""
+
+
+def _shows_name(case: Case) -> bool:
+    # Without it, a case whose texts are all empty would be an empty row, and those are passed over.
+    return case.name != case.uid[:8] or all(value == "" for value in case.variables.values())
 
 
 def _short(case: Case) -> tuple[str, ...] | None:

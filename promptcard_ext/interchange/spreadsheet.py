@@ -11,7 +11,7 @@ from typing import Any
 
 from promptcard_ext.core.errors import FileError
 from promptcard_ext.interchange.formula_guard import guarded, unguarded
-from promptcard_ext.interchange.tables import Record, opened
+from promptcard_ext.interchange.tables import Record, checked_header, opened
 
 MAX_UNPACKED_BYTES = 300_000_000
 MAX_PARTS = 5_000
@@ -78,7 +78,7 @@ def _records(sheet: Any, path: Path) -> Iterator[Record]:
         if not any(value not in (None, "") for value in values):
             continue
         if not header:
-            header = [str(value).strip() if value is not None else "" for value in values]
+            header = checked_header([str(value).strip() if value is not None else "" for value in values], path)
             continue
         for name, value in zip(header, values, strict=False):
             if not name and value is not None:
@@ -125,19 +125,22 @@ def write_sheet(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
     """Write rows to an XLSX file; texts that look like formulas are guarded, and texts that do not fit are cut.
 
     Raises:
-        FileError: It cannot be written (``file_unwritable``).
+        OSError: It cannot be written.
     """
     import openpyxl
     from openpyxl.cell import WriteOnlyCell  # type: ignore[import-untyped]
 
-    book = openpyxl.Workbook(write_only=True)
-    sheet = book.create_sheet("results")
-    for row in itertools.chain([header], rows):
-        sheet.append([_cell(sheet, value, WriteOnlyCell) for value in row])
-    try:
-        book.save(path)
-    except OSError as error:
-        raise FileError(f"{path} cannot be written: {error.strerror}.", code="file_unwritable") from None
+    # First of all, so that nothing is left half done where nothing can be written.
+    with path.open("wb") as file:
+        book = openpyxl.Workbook(write_only=True)
+        sheet = book.create_sheet("results")
+        try:
+            for row in itertools.chain([header], rows):
+                sheet.append([_cell(sheet, value, WriteOnlyCell) for value in row])
+        except BaseException:
+            sheet.close()
+            raise
+        book.save(file)
 
 
 # What XML has no character for.

@@ -65,7 +65,7 @@ class Columns:
         variables: Names of the card's variables; None when there is no card, and every plain column is a variable.
 
     Raises:
-        ColumnError: A name stands twice, or begins with two underscores and means nothing.
+        ColumnError: A name begins with two underscores and means nothing.
     """
 
     def __init__(self, header: Iterable[str], variables: Sequence[str] | None = None) -> None:
@@ -76,8 +76,6 @@ class Columns:
         self._config: list[tuple[str, str, str]] = []
         self._metadata: list[tuple[str, str, bool]] = []
         for name in self.names:
-            if self.names.count(name) > 1 and name:
-                raise ColumnError(name, "it stands twice")
             self._sort(name, variables)
 
     def _sort(self, name: str, variables: Sequence[str] | None) -> None:

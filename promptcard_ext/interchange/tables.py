@@ -90,7 +90,7 @@ class CsvTable:
             lines = _Lines(file, path)
             header = next(self._reader(lines))
             self._start, self._start_line = lines.offset, lines.line
-        self.header = [unguarded(name.strip()) for name in header]
+        self.header = checked_header([unguarded(name.strip()) for name in header], path)
 
     def _reader(self, lines: _Lines) -> Iterator[list[str]]:
         reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
@@ -124,6 +124,18 @@ class CsvTable:
                     value = dict(zip(self.header, map(unguarded, cells), strict=True))
                     yield Record(value, f"line {first}", begin, first)
                 begin, first = lines.offset, lines.line
+
+
+def checked_header(names: list[str], path: Path) -> list[str]:
+    """Return the names of columns.
+
+    Raises:
+        FileError: One stands twice (``table_invalid``): one of the two would be lost.
+    """
+    for name in names:
+        if name and names.count(name) > 1:
+            raise FileError(f"{path} has the column '{name:.60}' twice.", code="table_invalid", hint="Rename one.")
+    return names
 
 
 class JsonLinesTable:
