@@ -165,20 +165,25 @@ class Contested(NamedTuple):
 Compiler = Callable[[Assertion], Check | Graded | Contested]
 _COMPILERS: dict[str, Compiler] = {}
 _NEEDS: dict[str, frozenset[str]] = {}
+_VERBATIM: set[str] = set()
 
 
-def register(*names: str, needs: Sequence[str] = ()) -> Callable[[Compiler], Compiler]:
+def register(*names: str, needs: Sequence[str] = (), verbatim: bool = False) -> Callable[[Compiler], Compiler]:
     """Register a compiler for an assertion kind under one or more names (decorator).
 
     Args:
         needs: What the kind asks of the run unless the assertion names a ``provider``: ``judge``, ``embedder``; and
             ``variables`` when it looks at more than the answer.
+        verbatim: Whether its texts stay as they are: ``{{`` is no variable in them. For code, into which the values of
+            a case must never get.
     """
 
     def add(compiler: Compiler) -> Compiler:
         for name in names:
             _COMPILERS[name] = compiler
             _NEEDS[name] = frozenset(needs)
+            if verbatim:
+                _VERBATIM.add(name)
         return compiler
 
     return add
@@ -290,6 +295,8 @@ def _check_nesting(assertion: Assertion, level: int = 1) -> None:
 
 def has_template(assertion: Assertion) -> bool:
     """Tell whether a text in the assertion uses variables."""
+    if assertion.kind in _VERBATIM:
+        return False
     return (
         _uses_template(assertion.value)
         or _uses_template(assertion.options)
@@ -311,6 +318,8 @@ def filled(assertion: Assertion, variables: Mapping[str, Any]) -> Assertion:
     Raises:
         TemplateError: A text does not parse, or uses a variable that the case does not have.
     """
+    if assertion.kind in _VERBATIM:
+        return assertion
     name = f"assertion '{assertion.type}'"
     return msgspec.structs.replace(
         assertion,
