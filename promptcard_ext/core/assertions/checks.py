@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from promptcard_ext.core.assertions.base import Assertion
+from promptcard_ext.core.identity import canonical_json
 
 PREFIX = "check:"
 
@@ -20,17 +22,18 @@ class PythonCheck:
     """A function that judges answers; calling it calls the function.
 
     Attributes:
-        reference: Its identity: module, name and a hash of its source. With other source it is another check, and
-            results of the two are not taken for the same.
+        reference: Its identity: module, name and a hash of its source and of what it took from around it (as far as
+            that is JSON). With another source it is another check, and results of the two are not taken for the same.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
+        # For `inspect.signature`, and for who wants the plain function.
+        self.__wrapped__ = function
         self.__doc__, self.__name__ = function.__doc__, function.__name__
         self.reference = f"{PREFIX}{function.__module__}:{function.__qualname__}@{_source_hash(function)}"
 
     def __call__(self, *arguments: Any) -> Any:
-        return self._function(*arguments)
+        return self.__wrapped__(*arguments)
 
     def assertion(
         self,
@@ -97,4 +100,21 @@ def _source_hash(function: Callable[..., Any]) -> str:
         # Typed into an interpreter that keeps no source: its instructions and constants.
         code = function.__code__
         source = repr((code.co_code, [c for c in code.co_consts if not inspect.iscode(c)], code.co_names))
+    source += repr([_told(value) for value in _captured(function)])
     return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def _captured(function: Callable[..., Any]) -> list[Any]:
+    """Return the values that make two functions of the same source different ones: closure and defaults."""
+    values = [getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None)]
+    for cell in getattr(function, "__closure__", None) or ():
+        with suppress(ValueError):  # not filled yet: a function that calls itself
+            values.append(cell.cell_contents)
+    return values
+
+
+def _told(value: Any) -> str:
+    try:
+        return canonical_json(value)
+    except (TypeError, ValueError, RecursionError):
+        return type(value).__qualname__
