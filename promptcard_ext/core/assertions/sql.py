@@ -54,7 +54,7 @@ def contains_sql(assertion: Assertion) -> Check:
         if answer.output is None:
             return NO_TEXT
         blocks = _blocks(answer.output)
-        if len(blocks) > MAX_BLOCKS or sum(map(len, blocks)) > MAX_BLOCKS_CHARS:
+        if len(blocks) > MAX_BLOCKS or (len(blocks) > 1 and sum(map(len, blocks)) > MAX_BLOCKS_CHARS):
             return TOO_COMPLEX
         return _best(_judged(text, dialect, access) for text in blocks)
 
