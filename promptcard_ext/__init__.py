@@ -12,6 +12,7 @@ from promptcard_ext._version import __version__
 
 if TYPE_CHECKING:
     from promptcard_ext.core.assertions import Assertion
+    from promptcard_ext.core.assertions.checks import check
     from promptcard_ext.core.card import Card, ModelSettings, Variable
     from promptcard_ext.core.case import Case
     from promptcard_ext.core.errors import PromptCardError
@@ -34,6 +35,7 @@ __all__ = [
     "PromptCardError",
     "Variable",
     "__version__",
+    "check",
     "connect",
     "latencies",
     "load_card_file",
@@ -54,6 +56,7 @@ _WHERE = {
     "Outcome": "core.results",
     "PromptCardError": "core.errors",
     "Variable": "core.card",
+    "check": "core.assertions.checks",
     "connect": "kernel.workspace",
     "latencies": "kernel.charts",
     "load_card_file": "interchange.card_file",
