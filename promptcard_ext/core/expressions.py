@@ -221,7 +221,8 @@ def _contains(rendering: Rendering, left: Any, right: Any) -> bool:
     if isinstance(right, Mapping):
         rendering.read(left)
     elif isinstance(right, str):
-        rendering.charge(len(right) + 1)
+        # A short text is looked for at every place anew.
+        rendering.charge(len(right) * (1 + min(len(left), 100) // 10 if isinstance(left, str) else 1))
     else:
         rendering.charge(rendering.read(left) + rendering.read(right))
     return left in right

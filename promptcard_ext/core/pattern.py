@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 MAX_PATTERN_CHARS = 2_000
-# Size of the program times bytes of text; 6 to 10 nanoseconds each in the worst case.
-MAX_WORK = 20_000_000
+# Size of the program times characters of the text; 8 to 16 nanoseconds each in the worst case.
+MAX_WORK = 15_000_000
 MAX_MEMORY = 2_000_000
 
 
@@ -52,10 +52,10 @@ def compile_re2(source: str) -> Any:
 
 
 def refuse_costly(pattern: Any, text: str) -> None:
-    """Raise what is wrong when ``pattern`` could take more than about 0.2 seconds on ``text``.
+    """Raise what is wrong when ``pattern`` could take more than about 0.3 seconds on ``text``.
 
     Raises:
-        PatternTooCostly: Size of the pattern times length of the text is above 20,000,000.
+        PatternTooCostly: Size of the pattern times length of the text is above 15,000,000.
     """
     size = pattern.programsize
     if size * len(text) > MAX_WORK:

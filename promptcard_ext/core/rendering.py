@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 
 MAX_OUTPUT_CHARS = 1_000_000
 MAX_ITERATIONS = 100_000
-MAX_RENDER_S = 1.0
+MAX_RENDER_S = 0.6
 # Of a text that a filter works on, and expanded, of any other value that a template makes, prints, sorts or compares.
 MAX_TEXT_CHARS = 4_000_000
 MAX_VALUE = MAX_OUTPUT_CHARS + 1
 # A unit is about ten nanoseconds: a character read, a tenth of an operation.
-MAX_WORK = 100_000_000
+MAX_WORK = 60_000_000
 NODE_WORK = 10
-_SLICE = 2_000_000
+_SLICE = 1_000_000
 _PLAIN_INTEGER = 1 << 63
 _SMALL = frozenset({int, float, bool, type(None)})
 

@@ -115,7 +115,7 @@ def _for(node: nodes.For, include: Include) -> Statement:
     test = strict(node.test) if node.test is not None else None
     work = NODE_WORK * sum(count_nodes(part) for part in node.iter_child_nodes(exclude=("iter", "else_")))
     uses_loop = any("loop" in names_used(part) for part in node.body)
-    line = node.lineno
+    line, single = node.lineno, node.target.name if isinstance(node.target, nodes.Name) else None
 
     def candidates(scope: Scope, rendering: Rendering) -> Sequence[Any]:
         found = values(scope, rendering)
@@ -139,7 +139,10 @@ def _for(node: nodes.For, include: Include) -> Statement:
             rendering.enter_loop(len(items), work)
             loop = Loop(items)
             for index, item in enumerate(items):
-                bind(scope, item)
+                if single is not None:
+                    scope[single] = item
+                else:
+                    bind(scope, item)
                 if uses_loop:
                     loop.index0 = index
                     scope["loop"] = loop
@@ -182,6 +185,11 @@ def _binding(target: nodes.Node) -> tuple[Callable[[Scope, Any], None], tuple[st
 # -- what is in a tree -------------------------------------------------------------------------------------------------
 
 
+def loop_names(loop: nodes.For) -> tuple[str, ...]:
+    """Return the names that a loop binds."""
+    return _binding(loop.target)[1]
+
+
 def count_nodes(node: nodes.Node) -> int:
     """Count ``node`` and all that is in it."""
     count, stack = 0, [node]
@@ -197,7 +205,7 @@ def names_used(node: nodes.Node) -> frozenset[str]:
         return frozenset((node.name,) if node.ctx == "load" else ())
     if isinstance(node, nodes.For):
         inside = (part for part in node.iter_child_nodes(exclude=("iter", "else_", "target")))
-        bound = {"loop", *_binding(node.target)[1]}
+        bound = {"loop", *loop_names(node)}
         outside = (node.iter, *node.else_)
         return _union(inside) - bound | _union(outside)
     return _union(node.iter_child_nodes())

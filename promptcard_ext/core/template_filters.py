@@ -317,5 +317,6 @@ def match(rendering: Rendering, value: Any, pattern: str, group: int | str = 0) 
 @_filter
 def tojson(rendering: Rendering, value: Any) -> str:
     """Write as JSON, text as it is: what Jinja escapes for HTML, a model should read unescaped."""
-    rendering.read(value)
+    # Each value is written one by one, and a number takes longer than its characters.
+    rendering.charge(4 * rendering.read(value))
     return rendering.made(json.dumps(value, ensure_ascii=False))

@@ -11,7 +11,7 @@ from msgspec import Struct
 from sqlalchemy.dialects.postgresql import insert
 
 from promptcard_ext.core.card import Card
-from promptcard_ext.core.errors import CardError, Conflict
+from promptcard_ext.core.errors import CardError, Conflict, NotFound
 from server_ext.db.tables import card_versions, prompt_cards
 from server_ext.services import audit
 from server_ext.services.scope import Scope, as_uuid, missing
@@ -78,10 +78,16 @@ def save_version(scope: Scope, card: Card) -> Saved:
     """Save ``card`` as the next version; makes the card when there is none of this name.
 
     Content that a version has already makes no other one: that version is returned. Title, description and tags are
-    not part of a version and are taken over in any case.
+    not part of a version and are taken over in any case. What it includes is taken from this workspace and saved with
+    it.
+
+    Raises:
+        CardError: It includes a card or version that this workspace does not have (``include_unknown``), or carries
+            another text of it (``include_conflict``).
     """
     scope.require("prompt:create")
     scope.require("prompt:update")
+    card = _composed(scope, card)
     card_id, latest = _head_for_update(scope, card)
     content_hash = card.content_hash
     same = scope.connection.execute(
@@ -99,6 +105,30 @@ def save_version(scope: Scope, card: Card) -> Saved:
     version_id = _insert_version(scope, card_id, latest + 1, card, content_hash)
     audit.record(scope, "card.version_saved", "card", card_id, version=latest + 1, content_hash=content_hash)
     return Saved(card_id, version_id, latest + 1, created=True)
+
+
+def _composed(scope: Scope, card: Card) -> Card:
+    """Return ``card`` with the texts that it includes, as they are saved in this workspace."""
+    if not card.references:
+        return card
+
+    def find(name: str, version: int) -> Card | None:
+        try:
+            return versions(scope, name, [version])[0].card
+        except NotFound:
+            return None
+
+    bare = msgspec.structs.replace(card, includes={})
+    composed = bare.compose(find)
+    for reference, text in card.includes.items():
+        # Whoever reads `house-style@2` here means the one of this workspace.
+        if composed.includes.get(reference) != text:
+            raise CardError(
+                f"Card '{card.name}' carries a text of '{reference}' that is not the one saved here.",
+                hint="Save the card that it includes first, in the same version.",
+                code="include_conflict",
+            )
+    return composed
 
 
 def _head_for_update(scope: Scope, card: Card) -> tuple[UUID, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, cast
 
@@ -24,6 +25,8 @@ MAX_SCHEMA_CHARS = 50_000
 MAX_PARTS = 600
 MAX_DEPTH = 64
 MAX_STEPS = 40_000
+# For what counting does not foresee: processor time, looked at between every hundred keywords.
+MAX_CHECK_S = 0.2
 # How much of a value is read, compared or quoted in the time of one step.
 _READ_PER_STEP = 50
 
@@ -46,6 +49,8 @@ def validator_for(owner: Owner, schema: dict[str, Any]) -> Any:
     Raises:
         CardError: The schema is too long or too deep, not valid, or refers to another one.
     """
+    if size(schema, MAX_SCHEMA_CHARS) > MAX_SCHEMA_CHARS:
+        raise owner.invalid(f"the schema has more than {MAX_SCHEMA_CHARS:,} characters")
     try:
         text = canonical_json(schema)
     except (TypeError, ValueError, RecursionError):
@@ -81,7 +86,8 @@ def first_problem(validator: Any, value: Any, carry_on: bool = False) -> str | N
         SchemaTooCostly: It is not known after `MAX_STEPS` steps, or a number is too large to compute with.
     """
     if not carry_on:
-        _local.steps = MAX_STEPS
+        _local.steps = _local.look_at = MAX_STEPS
+        _local.deadline = time.thread_time() + MAX_CHECK_S
     try:
         problem = next(validator.iter_errors(value), None)
     except (OverflowError, patterns.PatternTooCostly) as error:
@@ -162,6 +168,7 @@ def _count_parts(schema: Any) -> int:
 
 # -- limits ----------------------------------------------------------------------------------------------------------
 
+_LOOK_EVERY = 100
 _local = threading.local()
 _Keyword = Callable[[Any, Any, Any, Any], Any]
 
@@ -170,12 +177,20 @@ def _charge(steps: int) -> None:
     _local.steps -= steps
     if _local.steps < 0:
         raise SchemaTooCostly(f"The schema takes more than {MAX_STEPS:,} steps on this answer.")
+    if _local.steps < _local.look_at:
+        _local.look_at = _local.steps - _LOOK_EVERY
+        if time.thread_time() > _local.deadline:
+            raise SchemaTooCostly(f"The schema takes more than {MAX_CHECK_S:g} seconds on this answer.")
 
 
 def _counted(name: str, keyword: _Keyword) -> _Keyword:
+    reads_all = name.startswith("unevaluated")
+
     def run(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
         # `properties`, `required` and others look at every name that the schema has, whatever the answer is.
         _charge(1 + (len(value) // _READ_PER_STEP if isinstance(value, dict | list) else 0))
+        if reads_all and isinstance(instance, dict | list):
+            _charge(len(instance))
         for error in keyword(validator, value, instance, schema) or ():
             # Its message quotes the value.
             _charge(size(instance, _READ_PER_STEP * MAX_STEPS) // _READ_PER_STEP)
@@ -226,7 +241,7 @@ def _additional_properties(validator: Any, rest: Any, instance: Any, schema: Any
 def _unique_items(_: Any, unique: Any, instance: Any, __: Any) -> Iterator[ValidationError]:
     if not unique or not isinstance(instance, list):
         return
-    _charge(len(instance) // 5)
+    _charge(len(instance) // 2)
     if len({_identity(item) for item in instance}) < len(instance):
         yield ValidationError("The list has the same item twice")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-import re2
-
+from promptcard_ext.core import pattern as patterns
 from promptcard_ext.core.answer import Answer
 from promptcard_ext.core.assertions.base import NO_TEXT, PASSED, Assertion, Check, Finding, register
+from promptcard_ext.core.assertions.limits import too_long
 from promptcard_ext.core.identity import json_key
 from promptcard_ext.core.results import Outcome
 
@@ -57,6 +58,12 @@ def regex(assertion: Assertion) -> Check:
     def check(answer: Answer) -> Finding:
         if answer.output is None:
             return NO_TEXT
+        if (unread := too_long(answer.output)) is not None:
+            return unread
+        try:
+            patterns.refuse_costly(pattern, answer.output)
+        except patterns.PatternTooCostly as error:
+            return Finding(Outcome.ERROR, "pattern_too_costly", f"The regex was not tried: {error}.")
         return PASSED if pattern.search(utf8(answer.output)) else unmatched
 
     return check
@@ -64,19 +71,12 @@ def regex(assertion: Assertion) -> Check:
 
 def utf8(text: str) -> str:
     """Return ``text`` as RE2 can read it: a lone surrogate has no UTF-8, and becomes a question mark."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    return patterns.readable(text)
 
 
-def compile_pattern(assertion: Assertion, source: str) -> re2._Regexp[str]:
+def compile_pattern(assertion: Assertion, source: str) -> Any:
     """Compile ``source`` with RE2, or raise what is wrong with it."""
-    options = re2.Options()
-    options.log_errors = False
     try:
-        return re2.compile(source, options)
-    except UnicodeEncodeError:
-        raise assertion.invalid("the pattern has a lone surrogate, which is no character") from None
-    except re2.error as error:
-        detail = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
-        raise assertion.invalid(
-            f"the pattern {source!r:.80} is not valid ({detail}); look-around and back-references do not exist here"
-        ) from None
+        return patterns.compile_re2(source)
+    except patterns.PatternInvalid as error:
+        raise assertion.invalid(str(error)) from None
