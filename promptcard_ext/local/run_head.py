@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from promptcard_ext.core.card import Card
-from promptcard_ext.core.errors import FileError, NotFound
+from promptcard_ext.core.errors import CardError, FileError, NotFound
 from promptcard_ext.core.results import Counts
 from promptcard_ext.local import records
 
@@ -77,8 +77,8 @@ def read_head(path: Path) -> RunHead:
                 code="run_newer",
             )
         head = _decode(text)
-    except ValueError as error:
-        raise invalid(path, f"run.json: {error!s:.200}") from None
+    except (ValueError, CardError) as error:
+        raise invalid(path, f"run.json: {error!s:.300}") from None
     if head.id != path.name:
         raise invalid(path, f"it says that it is run {head.id!r:.80}")
     return head

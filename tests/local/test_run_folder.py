@@ -172,7 +172,7 @@ def linked(path: Path) -> None:
         (changed(id="another"), "run_invalid"),
         (changed(models="x"), "run_invalid"),
         (changed(cards=[{"name": "c"}]), "run_invalid"),
-        (changed(cards=[{"name": "C C", "template": "x"}]), "card_name"),
+        (changed(cards=[{"name": "C C", "template": "x"}]), "run_invalid"),
         (changed(cases_sha256="0"), "run_invalid"),
         (lambda path: (path / "cases.jsonl").unlink(), "cases_unusable"),
         (lambda path: (path / "cases.jsonl").write_bytes(b"{"), "cases_invalid"),
