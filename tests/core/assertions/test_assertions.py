@@ -1,50 +1,75 @@
 """Every kind of assertion: pass, fail, negation, missing text, hostile answers."""
 
 import time
-from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from promptcard_ext.core.answer import Answer
-from promptcard_ext.core.assertions import Assertion, kinds
+from promptcard_ext.core.assertions import Assertion, base
 from promptcard_ext.core.assertions.base import compiled
 from promptcard_ext.core.assertions.judging import judge
-from promptcard_ext.core.assertions.structure import MAX_ANSWER_CHARS
+from promptcard_ext.core.assertions.limits import MAX_ANSWER_CHARS
 from promptcard_ext.core.errors import CardError
-from promptcard_ext.core.results import Generation, Outcome, Verdict
+from promptcard_ext.core.results import Outcome, Verdict
+from tests.core.assertions.judged import ERROR, FAIL, PASS, UNSCORED, answer, outcome, verdict
 
-PASS, FAIL, ERROR, UNSCORED = Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.UNSCORED
+SQL = {"allowedTables": ["select::.*"]}
 EXAMPLES = [
     Assertion("contains", "a"),
     Assertion("icontains", "A"),
+    Assertion("contains-any", ["a", "b"]),
+    Assertion("icontains-any", "A, B"),
+    Assertion("contains-all", ["a", "b"]),
+    Assertion("icontains-all", "A, B"),
+    Assertion("starts-with", "a"),
     Assertion("equals", "a"),
     Assertion("equals", {"a": 1}),
     Assertion("regex", "a+"),
+    Assertion("word-count", 1),
+    Assertion("levenshtein", "abc"),
     Assertion("is-json"),
     Assertion("is-json", {"type": "object", "properties": {"a": {"type": "integer"}}}),
+    Assertion("contains-json"),
+    Assertion("contains-json", {"type": "object", "properties": {"a": {"type": "integer"}}}),
+    Assertion("is-xml"),
+    Assertion("contains-xml", ["a.b"]),
+    Assertion("is-html"),
+    Assertion("contains-html"),
+    Assertion("is-sql", SQL),
+    Assertion("contains-sql", SQL),
+    Assertion("rouge-n", "a b c"),
+    Assertion("bleu", "a b c"),
+    Assertion("gleu", "a b c"),
+    Assertion("meteor", "a b c"),
+    Assertion("tool-call-f1", "a"),
+    Assertion("is-refusal"),
+]
+# These look at something else than the text.
+OTHERS = [
     Assertion("latency", threshold=100),
     Assertion("cost", threshold=0.01),
+    Assertion("finish-reason", "stop"),
+    Assertion("perplexity", threshold=2),
+    Assertion("perplexity-score", threshold=0.5),
+    Assertion("is-valid-function-call"),
+    Assertion("is-valid-openai-function-call"),
+    Assertion("is-valid-openai-tools-call"),
 ]
+OWN_MODULES = (
+    "containment", "corpus", "distance", "hypertext", "markup", "perplexity", "refusal", "resource", "signals", "sql",
+    "structure", "text", "tools", "words",
+)  # fmt: skip
 
 
-def answer(text: str | None, latency_ms: float = 1.0, cost: str | None = None) -> Generation:
-    return Generation("p", "m", "h", text, latency_ms, cost_usd=None if cost is None else Decimal(cost))
-
-
-def verdict(assertion: Assertion, generation: Generation) -> Verdict:
-    (one,) = judge([compiled(assertion)], Answer(generation.output, generation, {}))
-    return one
-
-
-def outcome(kind: str, value: Any, text: str | None, **more: Any) -> Outcome:
-    return verdict(Assertion(kind, value), answer(text, **more)).outcome
-
-
-def test_the_examples_are_of_every_kind() -> None:
-    assert {example.kind for example in EXAMPLES} == set(kinds())
+def test_the_examples_are_of_every_kind_that_is_a_function_of_the_answer() -> None:
+    modules = {kind: compiler.__module__.rpartition(".")[2] for kind, compiler in base._COMPILERS.items()}
+    own = {kind for kind, module in modules.items() if module in OWN_MODULES}
+    assert {example.kind for example in EXAMPLES + OTHERS} == own
+    assert all(compiled(example).check for example in EXAMPLES + OTHERS)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +109,7 @@ def test_what_holds_and_what_does_not(kind: str, value: Any, text: str, expected
     assert other.reason == (f"{kind}_held" if expected is PASS else None)
 
 
-@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.kind not in ("latency", "cost")], ids=lambda e: e.kind)
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.kind)
 @pytest.mark.parametrize("negated", [False, True])
 def test_an_answer_without_text_is_unscored_either_way(example: Assertion, negated: bool) -> None:
     one = verdict(Assertion("not-" * negated + example.kind, example.value), answer(None))
@@ -125,31 +150,59 @@ HOSTILE = {
 }
 
 
+BEYOND_LIMITS = ("answer_too_long", "answer_too_deep", "answer_too_complex")
+
+
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.kind)
-def test_a_hostile_answer_gets_a_definite_verdict_quickly(example: Assertion, text: str) -> None:
-    started = time.monotonic()
-    one = verdict(example, answer(text, cost="0.001"))
-    assert one.outcome in (PASS, FAIL)
+@pytest.mark.parametrize("example", EXAMPLES + OTHERS, ids=lambda e: e.kind)
+def test_a_hostile_answer_gets_its_verdict_quickly(example: Assertion, text: str) -> None:
+    started = time.process_time()
+    one = verdict(example, answer(text, cost="0.001", logprobs=(-0.1,), finish_reason="stop"))
+    assert one.outcome in (PASS, FAIL) or one.reason in (*BEYOND_LIMITS, "pattern_too_costly", "no_text", "no_tools")
+    assert (one.outcome is ERROR) == (one.reason == "pattern_too_costly")
     assert len(one.message) < 1000
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 3
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.kind)
+def test_ten_megabytes_are_judged_or_left_alone_but_never_taken_for_wrong(example: Assertion) -> None:
+    text = "a, b and c\n" * 900_000
+    started = time.process_time()
+    one = verdict(example, answer(text))
+    assert time.process_time() - started < 3
+    if one.outcome is FAIL:
+        assert example.kind in ("equals", "word-count", "levenshtein", "contains-sql", "is-refusal")
+    elif one.outcome is not PASS:
+        assert one.reason in (*BEYOND_LIMITS, "pattern_too_costly")
+
+
+@pytest.mark.parametrize("kind", ["is-json", "not-is-json"])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("deep", "answer_too_deep"),
+        ("deep and closed", "answer_too_deep"),
+        ("too long", "answer_too_long"),
+        ("big number", "answer_too_complex"),
+    ],
+)
+def test_an_answer_that_is_not_read_is_not_shown_to_be_wrong(kind: str, name: str, reason: str) -> None:
+    one = verdict(Assertion(kind), answer(HOSTILE[name]))
+    assert (one.outcome, one.reason) == (UNSCORED, reason)
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [
-        ("nan", "not_json"),
-        ("infinity", "not_json"),
-        ("deep", "not_json"),
-        ("deep and closed", "not_json"),
-        ("too long", "answer_too_long"),
-        ("empty", "not_json"),
-        ("big exponent", None),
-        ("json surrogate", None),
-    ],
-)
+    [("nan", "not_json"), ("infinity", "not_json"), ("empty", "not_json"), ("big exponent", None),
+     ("json surrogate", None)],
+)  # fmt: skip
 def test_what_hostile_answers_are_as_json(name: str, reason: str | None) -> None:
     assert verdict(Assertion("is-json"), answer(HOSTILE[name])).reason == reason
+
+
+def test_no_value_is_equal_to_an_answer_too_deep_to_be_read() -> None:
+    for name in ("deep", "deep and closed", "big number"):
+        assert verdict(Assertion("equals", [1]), answer(HOSTILE[name])).reason == "not_equal"
 
 
 def test_of_a_key_given_twice_the_last_one_counts() -> None:
@@ -170,10 +223,10 @@ def test_contains_is_containing(text: str, part: str) -> None:
     assert (outcome("contains", part, text) is PASS) == (part in text)
 
 
-@given(st.lists(st.sampled_from(EXAMPLES), min_size=1, max_size=5), st.text() | st.none())
+@given(st.lists(st.sampled_from(EXAMPLES + OTHERS), min_size=1, max_size=5), st.text() | st.none())
 def test_negating_everything_never_makes_a_verdict_of_none(examples: list[Assertion], text: str | None) -> None:
     def judged(prefix: str) -> tuple[Verdict, ...]:
-        checks = [compiled(Assertion(prefix + one.kind, one.value, one.threshold)) for one in examples]
+        checks = [compiled(msgspec.structs.replace(one, type=prefix + one.type)) for one in examples]
         generation = answer(text)
         return judge(checks, Answer(generation.output, generation, {}))
 
@@ -186,9 +239,9 @@ def test_negating_everything_never_makes_a_verdict_of_none(examples: list[Assert
 class TestCatastrophicPatterns:
     @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", "(.*a){25}$", "^(([a-z])+.)+[A-Z]([a-z])+$"])
     def test_they_take_linear_time(self, pattern: str) -> None:
-        started = time.monotonic()
+        started = time.process_time()
         outcome("regex", pattern, "a" * 100_000 + "!")
-        assert time.monotonic() - started < 2
+        assert time.process_time() - started < 2
 
     @pytest.mark.parametrize(
         "schema",
@@ -204,10 +257,10 @@ class TestCatastrophicPatterns:
         ],
     )  # fmt: skip
     def test_also_in_a_schema(self, schema: dict[str, Any]) -> None:
-        started = time.monotonic()
+        started = time.process_time()
         for text in ('"' + "a" * 50_000 + '!"', '{"' + "a" * 50_000 + '!": 1}'):
             assert outcome("is-json", schema, text) in (PASS, FAIL)
-        assert time.monotonic() - started < 3
+        assert time.process_time() - started < 3
 
 
 class TestSchemas:
@@ -280,8 +333,9 @@ class TestSchemas:
         assert outcome("is-json", {"uniqueItems": True}, text) is PASS
         assert time.process_time() - started < 3
 
-    def test_a_deep_answer_fails_with_its_reason(self) -> None:
-        assert verdict(Assertion("is-json", {"type": "array"}), answer("[" * 80 + "]" * 80)).reason == "answer_too_deep"
+    def test_a_deep_answer_is_not_judged(self) -> None:
+        one = verdict(Assertion("is-json", {"type": "array"}), answer("[" * 80 + "]" * 80))
+        assert (one.outcome, one.reason) == (UNSCORED, "answer_too_deep")
 
     def test_later_changes_of_the_callers_mapping_do_not_reach_it(self) -> None:
         schema = {"type": "string", "title": "of this test"}
@@ -299,13 +353,14 @@ class TestSpecifications:
         assert ("not-" * kind.startswith("not-") + "contains") in caught.value.hint
 
     def test_one_that_resembles_none_gets_the_list(self) -> None:
-        with pytest.raises(CardError, match="contains, cost, equals"):
+        with pytest.raises(CardError, match="contains, contains-all, contains-any"):
             Assertion("zzzzz")
 
     @pytest.mark.parametrize(
         ("kind", "value", "threshold"),
         [
-            ("contains", "", None), ("contains", None, None), ("contains", 5, None), ("icontains", ["a"], None),
+            ("contains", "", None), ("contains", None, None), ("contains", True, None), ("icontains", ["a"], None),
+            ("starts-with", "", None),
             ("regex", "", None), ("regex", "(", None), ("regex", "(?=a)", None), ("regex", r"(a)\1", None),
             ("regex", "\ud800", None), ("regex", "a" * 3000, None), ("regex", "a{1000}{1000}", None),
             ("equals", None, None), ("equals", float("nan"), None), ("equals", object(), None),
@@ -323,8 +378,8 @@ class TestSpecifications:
 
     def test_the_identity_is_what_is_asserted(self) -> None:
         assert Assertion("contains", "a").uid == Assertion("contains", "a", metric="m").uid
-        uids = {example.uid for example in EXAMPLES} | {Assertion("not-contains", "a").uid}
-        assert len(uids) == len(EXAMPLES) + 1
+        uids = {example.uid for example in EXAMPLES + OTHERS} | {Assertion("not-contains", "a").uid}
+        assert len(uids) == len(EXAMPLES + OTHERS) + 1
         assert Assertion("latency", threshold=1).uid == Assertion("latency", threshold=1.0).uid
 
     def test_a_metric_comes_back_with_the_verdict(self) -> None:
