@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from promptcard_ext.core.assertions import Assertion
-from promptcard_ext.core.assertions.schema import SchemaTooCostly, first_problem, validator_for
+from promptcard_ext.core.assertions.schema import SchemaTooCostly, count_anew, first_problem, validator_for
 from promptcard_ext.core.errors import CardError
 from promptcard_ext.core.pattern import PatternInvalid, PatternTooCostly, search
 
@@ -164,6 +164,7 @@ def try_schema(schema: Any, value: Any) -> str:
         validator = validator_for(Assertion("contains", "x"), schema)
     except CardError:
         return REFUSED
+    count_anew()
     try:
         return FITS if first_problem(validator, value) is None else WRONG
     except SchemaTooCostly:

@@ -76,18 +76,18 @@ def validator_for(owner: Owner, schema: dict[str, Any]) -> Any:
     return _SAFE(own, registry=cast("Any", Registry()))
 
 
-def first_problem(validator: Any, value: Any, carry_on: bool = False) -> str | None:
-    """Return what is wrong with ``value`` first, or None.
+def count_anew() -> None:
+    """Begin to count steps: before the values of each answer, which share what one check may take."""
+    _local.steps = _local.look_at = MAX_STEPS
+    _local.deadline = time.thread_time() + MAX_CHECK_S
 
-    Args:
-        carry_on: Go on counting the steps of the values before this one.
+
+def first_problem(validator: Any, value: Any) -> str | None:
+    """Return what is wrong with ``value`` first, or None; after `count_anew`.
 
     Raises:
         SchemaTooCostly: It is not known after `MAX_STEPS` steps, or a number is too large to compute with.
     """
-    if not carry_on:
-        _local.steps = _local.look_at = MAX_STEPS
-        _local.deadline = time.thread_time() + MAX_CHECK_S
     try:
         problem = next(validator.iter_errors(value), None)
     except (OverflowError, patterns.PatternTooCostly) as error:
@@ -101,6 +101,7 @@ def problem_of(validator: Any, value: Any) -> str | None:
     """Return what is wrong with ``value``, also when it is too deep or too costly to check; or None."""
     if depth(value) > MAX_DEPTH:
         return f"it is nested deeper than {MAX_DEPTH} levels"
+    count_anew()
     try:
         return first_problem(validator, value)
     except SchemaTooCostly as error:

@@ -85,15 +85,24 @@ def _schema_check(assertion: Assertion) -> _Problem | None:
     if not schema:
         return None
     # jsonschema takes a while to import; most cards need none of it.
-    from promptcard_ext.core.assertions.schema import MAX_DEPTH, SchemaTooCostly, depth, first_problem, validator_for
+    from promptcard_ext.core.assertions.schema import (
+        MAX_DEPTH,
+        SchemaTooCostly,
+        count_anew,
+        depth,
+        first_problem,
+        validator_for,
+    )
 
     validator = validator_for(assertion, schema)
 
     def check(value: Any, carry_on: bool = False) -> Finding:
+        if not carry_on:
+            count_anew()
         if depth(value) > MAX_DEPTH:
             return TOO_DEEP
         try:
-            problem = first_problem(validator, value, carry_on)
+            problem = first_problem(validator, value)
         except SchemaTooCostly as error:
             return Finding(Outcome.ERROR, "schema_too_costly", str(error))
         return PASSED if problem is None else Finding(Outcome.FAIL, "schema_mismatch", problem)

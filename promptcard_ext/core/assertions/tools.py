@@ -96,8 +96,11 @@ def is_valid_function_call(assertion: Assertion) -> Check:
             return unread.finding
         if not calls:
             return _NO_CALL if answer.output is not None or answer.generation.tool_calls else NO_TEXT
+        from promptcard_ext.core.assertions.schema import count_anew
+
         # All of them share the steps that one may take.
-        findings = [_validated(assertion, call, schemas, validators, place > 0) for place, call in enumerate(calls)]
+        count_anew()
+        findings = [_validated(assertion, call, schemas, validators) for call in calls]
         by_weight = sorted(findings, key=lambda finding: _ORDER.index(finding.outcome))
         return by_weight[0]
 
@@ -116,9 +119,7 @@ def _schemas(tools: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return schemas
 
 
-def _validated(
-    assertion: Assertion, call: ToolCall, schemas: dict[str, Any], validators: dict[str, Any], carry_on: bool
-) -> Finding:
+def _validated(assertion: Assertion, call: ToolCall, schemas: dict[str, Any], validators: dict[str, Any]) -> Finding:
     if call.name not in schemas:
         return Finding(Outcome.FAIL, "unknown_tool", f"The answer calls {call.name!r:.100}, which was not offered.")
     arguments = call.arguments
@@ -132,7 +133,7 @@ def _validated(
             message = f"The arguments of {call.name!r:.100} are not JSON: {error!s:.150}."
             return Finding(Outcome.FAIL, "arguments_not_json", message)
     validator = _validator(assertion, schemas[call.name], validators)
-    return _fits(call.name, {} if arguments is None else arguments, validator, carry_on)
+    return _fits(call.name, {} if arguments is None else arguments, validator)
 
 
 def _validator(assertion: Assertion, schema: dict[str, Any], kept: dict[str, Any]) -> Any:
@@ -146,7 +147,7 @@ def _validator(assertion: Assertion, schema: dict[str, Any], kept: dict[str, Any
     return kept[key]
 
 
-def _fits(name: str, arguments: Any, validator: Any, carry_on: bool) -> Finding:
+def _fits(name: str, arguments: Any, validator: Any) -> Finding:
     from promptcard_ext.core.assertions.schema import MAX_DEPTH, SchemaTooCostly, depth, first_problem
 
     if not isinstance(arguments, Mapping):
@@ -154,7 +155,7 @@ def _fits(name: str, arguments: Any, validator: Any, carry_on: bool) -> Finding:
     if depth(arguments) > MAX_DEPTH:
         return TOO_DEEP
     try:
-        problem = first_problem(validator, arguments, carry_on)
+        problem = first_problem(validator, arguments)
     except SchemaTooCostly as error:
         return Finding(Outcome.ERROR, "schema_too_costly", str(error))
     if problem is None:

@@ -109,3 +109,11 @@ def test_all_values_of_an_answer_share_the_steps_of_the_schema() -> None:
     one = of("contains-json", schema, row * 400)
     assert (one.outcome, one.reason) == (ERROR, "schema_too_costly")
     assert of("contains-json", schema, row * 4).reason == "schema_mismatch"
+
+
+def test_what_an_earlier_answer_took_is_not_counted_for_this_one() -> None:
+    deep = '{"a":' * 80 + "1" + "}" * 80
+    levels: dict[str, Any] = {f"a{i}": {"allOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 2} for i in range(40)}
+    bomb = {"$ref": "#/$defs/a0", "$defs": levels | {"a40": {}}}
+    assert of("is-json", bomb, "{}").reason == "schema_too_costly"
+    assert of("contains-json", NUMBER, deep + '{"n": "x"}').reason == "answer_too_deep"

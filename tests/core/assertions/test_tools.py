@@ -109,6 +109,14 @@ def test_one_wrong_call_decides_whatever_is_unknown_of_another() -> None:
     assert judged(VALID[0], [call(), deep]).reason == "answer_too_deep"
 
 
+def test_what_an_earlier_answer_took_is_not_counted_for_this_one() -> None:
+    levels: dict[str, Any] = {f"a{i}": {"allOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 2} for i in range(40)}
+    bomb = {"$ref": "#/$defs/a0", "$defs": levels | {"a40": {}}}
+    assert judged(VALID[0], [call("x")], tools=[{"name": "x", "parameters": bomb}]).reason == "schema_too_costly"
+    deep = call(arguments='{"city":' + "[" * 80 + "]" * 80 + "}")
+    assert judged(VALID[0], [deep, call()]).reason == "answer_too_deep"
+
+
 SHAPES = {
     "openai": [call("a", "{}"), call("b", "{}")],
     "responses": [{"type": "function_call", "name": "a", "arguments": "{}", "call_id": "1"},
