@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from promptcard_ext.core.errors import FileError
 from promptcard_ext.interchange.case_files import plain
 from promptcard_ext.interchange.cell_types import cell_text
 from promptcard_ext.interchange.csv_expected import format_expected
+from promptcard_ext.interchange.csv_writer import write_rows
 from promptcard_ext.interchange.formula_guard import guarded
 from promptcard_ext.interchange.spreadsheet import write_sheet
 
@@ -48,8 +48,7 @@ def write_cases(path: str | Path, cases: Iterable[Case], card: Card | None = Non
             write_sheet(path, table.header, table.rows(held))
         else:
             with path.open("w", encoding="utf-8", newline="", errors="surrogatepass") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerows([guarded(cell) for cell in row] for row in (table.header, *table.rows(held)))
+                write_rows(file, ([guarded(cell) for cell in row] for row in (table.header, *table.rows(held))))
         return len(held)
     except OSError as error:
         raise FileError(f"{path} cannot be written: {error.strerror}.", code="file_unwritable") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from promptcard_ext.core import wire
 from promptcard_ext.core.errors import FileError
 from promptcard_ext.core.results import ItemResult
+from promptcard_ext.interchange.csv_writer import write_rows
 from promptcard_ext.interchange.formula_guard import guarded
 from promptcard_ext.interchange.junit import write_junit
 from promptcard_ext.interchange.markdown import write_markdown
@@ -96,9 +97,7 @@ def _replaced(path: Path) -> Iterator[Path]:
 def write_csv(path: Path, results: Iterable[ItemResult]) -> None:
     """Write the columns of `to_frame()`; texts that look like formulas are guarded, money is exact."""
     with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(DTYPES)
-        writer.writerows(_table(results, _csv_value))
+        write_rows(file, itertools.chain([list(DTYPES)], _table(results, _csv_value)))
 
 
 def _table(results: Iterable[ItemResult], value: Callable[[Any], Any]) -> Iterator[list[Any]]:

@@ -61,6 +61,26 @@ def test_cases_come_back_from_csv(tmp_path: Path, drawn: list[Case]) -> None:
     assert list(load_cases(tmp_path / "c.csv", CARD)) == drawn
 
 
+@pytest.mark.parametrize("text", ["a\rb", "\r", "a\r\nb\n", 'say "a", b', "\x00", "a\x85b\u2028", "\ufeffa", "'", " "])
+def test_a_text_comes_back_from_csv_as_it_was(tmp_path: Path, text: str) -> None:
+    drawn = [Case({"q": text, "r": "x"}), Case({"q": text, "r": ""})]
+    write_cases(tmp_path / "c.csv", drawn)
+    assert list(load_cases(tmp_path / "c.csv")) == drawn
+
+
+def test_the_mark_and_line_ends_of_other_programs_are_no_part_of_a_text(load: Load) -> None:
+    found = load("c.csv", b'\xef\xbb\xbfq,r\r\n1,"a\r\nb"\r\n2,c\r\n')
+    assert [case.variables for case in found] == [{"q": "1", "r": "a\r\nb"}, {"q": "2", "r": "c"}]
+
+
+def test_an_empty_cell_is_an_empty_text_or_leaves_a_variable_to_its_default(load: Load) -> None:
+    card = Card(
+        "c", "{{ a }}{{ b }}{{ n }}", variables=(Variable("a"), Variable("b", default="x"), Variable("n", "json"))
+    )
+    (case,) = load("c.csv", "a,b,n\n,,1\n", card)
+    assert case.variables == {"a": "", "n": 1}
+
+
 @given(cases(PLAIN))
 @ROUND_TRIP
 def test_cases_come_back_from_spreadsheets(tmp_path: Path, drawn: list[Case]) -> None:

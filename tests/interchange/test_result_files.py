@@ -20,6 +20,7 @@ from promptcard_ext.interchange.frames import DTYPES, LEDGER_DTYPES, ledger_fram
 from promptcard_ext.interchange.markdown import MAX_SHOWN, cell
 from promptcard_ext.interchange.result_files import SUFFIXES, write_results
 from promptcard_ext.stats.summary import summarise
+from tests.interchange.strategies import LIKELY
 from tests.widgets.fakes import result
 
 HOSTILE = ["=1+1", "a\x00b", "\ud800", "<b>|`*\n# x", "x" * 40_000, "]]>&amp;\r\n\x1b[0m", "\ufffe"]
@@ -67,6 +68,14 @@ def test_whatever_a_model_wrote_can_be_written_and_read(tmp_path: Path, suffix: 
     else:
         lines = path.read_text("utf-8").splitlines()
         assert all(line.count("|") - line.count("\\|") in (8, 9) for line in lines if line.startswith("| "))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | LIKELY)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_an_answer_comes_back_from_csv_as_it_was(tmp_path: Path, output: str) -> None:
+    write_results([result(0, output=output), result(1)], tmp_path / "r.csv")
+    rows = csv_rows(tmp_path / "r.csv")
+    assert [unguarded(rows[0]["output"]), rows[1]["ordinal"]] == [output, "1"]
 
 
 def test_nothing_is_left_of_a_file_that_could_not_be_finished(tmp_path: Path) -> None:
