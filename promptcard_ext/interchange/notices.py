@@ -31,6 +31,7 @@ class Notice(Struct, frozen=True):
         message: What it is.
         hint: What to do about it; may be empty.
         count: How often the same was found; the place is that of the first.
+        more_lines: Further lines that have it, at most `Notices.MAX_LINES`.
     """
 
     severity: Severity
@@ -41,10 +42,13 @@ class Notice(Struct, frozen=True):
     message: str
     hint: str = ""
     count: int = 1
+    more_lines: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         where = f"{self.file}, line {self.line}" if self.line else self.file
-        times = f" ({self.count} times)" if self.count > 1 else ""
+        lines = ", ".join(map(str, self.more_lines))
+        also = f"; also line{'s' if len(self.more_lines) > 1 else ''} {lines}" if lines else ""
+        times = f" ({self.count} times{also})" if self.count > 1 else ""
         return " ".join(filter(None, (f"{where}: {self.place}: {self.message}{times}", self.hint)))
 
 
@@ -52,6 +56,7 @@ class Notices:
     """Collects notices; the same one from thousands of rows is kept once, with a count."""
 
     LIMIT = 10_000
+    MAX_LINES = 50
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, str], Notice] = {}
@@ -61,7 +66,10 @@ class Notices:
         key = (notice.code, notice.file, notice.message)
         known = self._found.get(key)
         if known is not None:
-            self._found[key] = replace(known, count=known.count + notice.count)
+            lines = known.more_lines
+            if notice.line not in (known.line, *lines) and len(lines) < self.MAX_LINES:
+                lines = (*lines, notice.line)
+            self._found[key] = replace(known, count=known.count + notice.count, more_lines=lines)
         elif len(self._found) < self.LIMIT:
             self._found[key] = notice
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from promptcard_ext.core.assertions import Assertion
+from promptcard_ext.core.assertions import Assertion, kinds
 from promptcard_ext.core.errors import CardError, FileError, TemplateError
-from promptcard_ext.interchange.csv_expected import parse_expected
+from promptcard_ext.interchange.csv_expected import PROMPTFOO_KINDS, parse_expected
 from promptcard_ext.interchange.promptfoo.expressions import answer_path, transform_template
 from promptcard_ext.interchange.promptfoo.imported import UNSUPPORTED
 from promptcard_ext.interchange.promptfoo.node import Node
@@ -50,7 +50,11 @@ class Surroundings(NamedTuple):
 
 
 class _Refused(Exception):
-    """Why an assertion does not run here."""
+    """Why an assertion does not run here, and what to do instead."""
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        super().__init__(problem)
+        self.hint = hint
 
 
 def read_assertions(node: Node, around: Surroundings) -> tuple[Assertion, ...]:
@@ -88,7 +92,7 @@ def read_assertion(node: Node, around: Surroundings) -> Assertion:
             raise _Refused("it has no 'type'")
         return _assertion(node, around)
     except _Refused as refused:
-        return _placeholder(node, node.value, str(refused))
+        return _placeholder(node, node.value, str(refused), refused.hint)
     except TemplateError as error:
         return _placeholder(node, node.value, error.message.rstrip("."))
     except (CardError, FileError) as error:
@@ -129,6 +133,7 @@ def _referred(node: Node, root: Node) -> Node:
 def _assertion(node: Node, around: Surroundings) -> Assertion:
     spec = node.value
     kind = spec["type"].removeprefix("not-")
+    _refuse_left(kind)
     if around.no_transform and kind not in _NOT_TEXT:
         raise _Refused(around.no_transform)
     for key in set(spec) - _KEYS:
@@ -153,7 +158,32 @@ def _assertion(node: Node, around: Surroundings) -> Assertion:
     if kind == "assert-set":
         # What the test makes of an answer is done for each assertion inside.
         fields |= {"transform": None, "assertions": read_assertions(node.child("assert"), around)}
-    return Assertion(**{name: one for name, one in fields.items() if one is not None and one != {}})
+    return _made({name: one for name, one in fields.items() if one is not None and one != {}}, node)
+
+
+def _made(fields: dict[str, Any], node: Node) -> Assertion:
+    try:
+        return Assertion(**fields)
+    except CardError as error:
+        own = {name: one for name, one in fields.get("options", {}).items() if name == "context_transform"}
+        if not node.has("config") or own == fields["options"]:
+            raise
+        # There, whatever `config` holds goes to programs, and the other kinds pass it over.
+        made = Assertion(**{**fields, "options": own})
+        node.child("config").lost("option_unsupported", f"{error.message.rstrip('.')}; its 'config' was left out")
+        return made
+
+
+def _refuse_left(kind: str) -> None:
+    if kind == "javascript":
+        raise _Refused(
+            "JavaScript is not run",
+            "Write it as 'python', or with kinds such as contains, regex, word-count, is-json.",
+        )
+    if kind.startswith("promptfoo:redteam"):
+        raise _Refused("it belongs to red-team scans, which do not exist here")
+    if kind in PROMPTFOO_KINDS and kind not in kinds():
+        raise _Refused(f"there is no counterpart of '{kind}'")
 
 
 def _judge(node: Node, around: Surroundings) -> str | tuple[str, ...] | None:
@@ -161,7 +191,7 @@ def _judge(node: Node, around: Surroundings) -> str | tuple[str, ...] | None:
         return None
     judge = around.judge(node.child("provider"))
     if judge is None:
-        raise _Refused("its provider does not exist here")
+        node.child("provider").changed("judge_changed", "the run's own judge or embedding model is asked instead")
     return judge
 
 
@@ -181,7 +211,7 @@ def _transform(node: Node) -> str:
     found = transform_template(expression)
     if found is None:
         raise _Refused(
-            f"the transform {expression!r:.100} is JavaScript; only parts of the answer can be taken "
+            f"the transform {expression!r:.100} is a program; only parts of the answer can be taken "
             "(output.trim(), JSON.parse(output).total)"
         )
     return found
@@ -197,7 +227,9 @@ def _context(node: Node) -> str:
 
 
 def _takes_rubric(kind: str) -> bool:
-    return kind.startswith(("llm-rubric", "g-eval", "factuality", "model-graded", "answer-", "context-", "select-best"))
+    return kind.startswith(
+        ("llm-rubric", "g-eval", "factuality", "model-graded", "answer-", "context-", "conversation-", "select-best")
+    )
 
 
 def _rubric_prompt(node: Node, around: Surroundings) -> str | None:
@@ -258,7 +290,7 @@ def _from_reference(node: Node, source: Source) -> Any:
     paths = source.files(wanted, node)
     if not paths:
         raise _Refused(f"'{wanted.path:.200}' cannot be read")
-    return source.load(paths[0]).value if wanted.suffix in STRUCTURED else source.text(paths[0]).strip()
+    return source.load(paths[0]).value if wanted.suffix in STRUCTURED else source.filled_text(paths[0]).strip()
 
 
 def _parsed(text: str) -> Any:

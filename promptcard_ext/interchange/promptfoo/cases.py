@@ -63,7 +63,10 @@ def _cases(test: Test, suite: Suite) -> Iterator[tuple[Case, Node]]:
     expanded = list(combinations(variables, test.node, expand=fixed is None or fixed.value is not True))
     for number, one in enumerate(expanded, 1):
         values = composed(one, test.node)
-        values |= dict.fromkeys(sorted(_names_in(assertions) - set(values)), "")
+        missing = sorted(_names_in(assertions) - set(values))
+        for name in missing:
+            test.node.info("variable_missing", f"an assertion uses '{name}', which has no value; it is an empty text")
+        values |= dict.fromkeys(missing, "")
         name = (
             f"{test.description[: MAX_NAME - 12]} ({number})"
             if test.description and len(expanded) > 1
@@ -96,7 +99,7 @@ def _assertions(test: Test, suite: Suite) -> tuple[Assertion, ...]:
             transform=made,
             no_transform=""
             if made
-            else f"it judges what the transform {transform.value!r:.100} makes of the answer, which is JavaScript",
+            else f"it judges what the transform {transform.value!r:.100} makes of the answer, which is a program",
         )
     if (prompt := options.get("rubricPrompt")) is not None:
         try:

@@ -42,9 +42,15 @@ _SETTINGS = {
     "num_predict": "max_tokens",
     "maxTokens": "max_tokens",
     "topP": "top_p",
+    "max_output_tokens": "max_tokens",
+    "maxOutputTokens": "max_tokens",
 }
+# They go into the request as they are.
+_EXTRA = frozenset({"logit_bias", "parallel_tool_calls", "service_tier", "store", "user", "verbosity"})
+_USED = ("id", "label", "config", "prompts", "transform")
 _ADDRESS = ("apiBaseUrl", "apiHost", "apiKey", "apiKeyEnvar")
 _KEY_NAME = re.compile(r"\{\{-?\s*env(?:\.(\w+)|\[\s*['\"](\w+)['\"]\s*\])\s*-?\}\}")
+_ANOTHER = "Name another model when you run it (--model)."
 _OPENAI_FORMS = {"chat", "completion", "responses"}
 _EMBEDDING_FORMS = {"embedding", "embeddings"}
 
@@ -106,21 +112,21 @@ def read_model(node: Node, source: Source, known: Collection[str] = KNOWN) -> Mo
     if isinstance(value, str):
         return _model(value, node, {}, source, known)
     if isinstance(value, dict) and isinstance(value.get("id"), str):
-        _report_unused(node, ("id", "label", "config", "prompts", "transform", "env"))
+        _report_unused(node)
         return _model(value["id"], node, value, source, known)
     if isinstance(value, dict) and len(value) == 1:
         name, more = next(iter(value.items()))
         inner = node.child(str(name))
-        _report_unused(inner, ("id", "label", "config", "prompts", "transform", "env"))
+        _report_unused(inner)
         more = more if isinstance(more, dict) else {}
         return _model(str(more.get("id", name)), inner, more, source, known)
     node.lost("provider_unsupported", "this is no provider: it has no 'id'")
     return None
 
 
-def _report_unused(node: Node, used: Collection[str]) -> None:
+def _report_unused(node: Node) -> None:
     for key in node.value if isinstance(node.value, dict) else ():
-        if key not in used:
+        if key not in _USED and node.has(key):
             node.child(key).lost("option_unsupported", f"the provider option '{key!s:.60}' does not exist here")
 
 
@@ -131,6 +137,8 @@ def _model(name: str, node: Node, more: dict[str, Any], source: Source, known: C
     ours, embeds, service = found
     config = node.child("config") if node.has("config") else node.with_value({})
     prompts = more.get("prompts") or ()
+    if more.get("label"):
+        node.child("label").info("labels_left", "labels of models are not kept; results have the model's name")
     prompts = (prompts,) if isinstance(prompts, str) else tuple(str(one) for one in prompts)
     return Model(
         ours,
@@ -152,7 +160,10 @@ def _reference(name: str, node: Node, known: Collection[str]) -> tuple[str, bool
     model = ":".join(parts[2:] if form in _OPENAI_FORMS | _EMBEDDING_FORMS else parts[1:])
     if name == "echo":
         return "simulated:echo", False, None
-    if not model:
+    if reference(name).is_script:
+        node.lost("provider_unsupported", f"'{name:.100}' is a program, and programs are not run as models", _ANOTHER)
+        return None
+    if not model and (provider in known or provider in COMPATIBLE):
         node.lost("provider_unsupported", f"'{name:.100}' names no model")
         return None
     if provider in COMPATIBLE:
@@ -167,7 +178,7 @@ def _reference(name: str, node: Node, known: Collection[str]) -> tuple[str, bool
     node.lost(
         "provider_unsupported",
         f"there is no provider for '{name:.100}'",
-        f"There are: {', '.join(sorted(known))}; and whatever speaks the OpenAI protocol, with 'apiBaseUrl'.",
+        f"There are {', '.join(sorted(known))}, and whatever speaks the OpenAI protocol, with 'apiBaseUrl'. {_ANOTHER}",
     )
     return None
 
@@ -202,6 +213,10 @@ def read_settings(config: Node, source: Source, elsewhere: Collection[str] = ())
         name = _SETTINGS.get(key, key)
         if value is None or key in elsewhere:
             continue
+        if key in _EXTRA or (key == "passthrough" and isinstance(value, dict)):
+            name, value = "extra", settings.get("extra", {}) | ({key: value} if key in _EXTRA else value)
+        elif key == "reasoning" and isinstance(value, dict) and set(value) == {"effort"}:
+            name, value = "reasoning_effort", value["effort"]
         if name not in ModelSettings.__struct_fields__:
             config.child(key).lost("option_unsupported", f"the model setting '{key!s:.60}' does not exist here")
             continue
@@ -228,7 +243,7 @@ def read_value(node: Node, source: Source) -> Any:
             return None
         if wanted.suffix in (".yaml", ".yml", ".json"):
             return source.load(paths[0]).value
-        return source.text(paths[0]).strip()
+        return source.filled_text(paths[0]).strip()
     except FileError as error:
         node.lost(error.code, error.message.rstrip("."))
         return None

@@ -21,6 +21,8 @@ from promptcard_ext.interchange.yaml_document import Loader
 SEPARATOR = "---"
 _TEXT_FILES = frozenset({".txt", ".md", ".j2", ".json", ".jsonl", ".yaml", ".yml", ".csv"})
 _ELSEWHERE = re.compile(r"(?:langfuse|portkey|helicone|exec|http|https|python|package):")
+# A text of JSON, or a tag outside of one.
+_DUMPED = re.compile(r"""("(?:\\.|[^"\\])*")|\{\{-?\s*([^{}|"']+?)\s*\|\s*(?:dump|tojson)\s*(?:\(\s*\))?\s*-?\}\}""")
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
 
@@ -73,7 +75,7 @@ def _read_one(node: Node, source: Source) -> list[Prompt]:
         if "role" in node.value or key is None:
             node.lost("prompt_unsupported", "this is no prompt: it has neither 'raw' nor 'id'")
             return []
-        label = str(node.value.get("label") or "")
+        label = str(node.value.get("label") or node.value.get("display") or "")
         config = node.child("config") if node.has("config") else None
         text_node = node.child(key)
         for more in set(node.value) - {"raw", "prompt", "id", "label", "config", "display"}:
@@ -114,7 +116,7 @@ def _from_files(wanted: Reference, node: Node, label: str, config: Node | None, 
         return
     for path in source.files(wanted, node):
         try:
-            text = source.text(path)
+            text = source.filled_text(path)
             parts = list(_parts(path, text, source.shown(path), node.notices))
         except FileError as error:
             node.lost(error.code, error.message.rstrip("."))
@@ -166,11 +168,7 @@ def _turns(text: str, node: Node, first_line: int = 1) -> tuple[Turn, ...]:
     messages = _conversation(text)
     if messages is None:
         if re.match(r"\s*\[\s*(?:\{%.*?%\}\s*)?\{\s*[\"']role[\"']", text, re.DOTALL):
-            node.lost(
-                "prompt_unsupported",
-                "a conversation whose messages are chosen by its template cannot be taken apart",
-                "Write one prompt for each choice, or move the choice into the text of a message.",
-            )
+            _report_chosen(text, node)
             return ()
         return (Turn("user", text, node, first_line),)
     turns: list[Turn] = []
@@ -178,10 +176,33 @@ def _turns(text: str, node: Node, first_line: int = 1) -> tuple[Turn, ...]:
         content = _content(message.get("content"))
         role = _ROLES.get(str(message.get("role")))
         if role is None or content is None:
-            node.lost("prompt_unsupported", f"message {index + 1} of the conversation is not text of a known role")
+            problem = (
+                f"has the role '{message.get('role')!s:.40}', and there are {', '.join(_ROLES)}"
+                if role is None
+                else "has something other than text, and prompts are text"
+            )
+            node.lost("prompt_unsupported", f"message {index + 1} of the conversation {problem}")
             return ()
         turns.append(Turn(role, content, node, first_line))
     return tuple(turns)
+
+
+def _report_chosen(text: str, node: Node) -> None:
+    if "_conversation" in text:
+        problem = "a conversation that goes on with the answers of the tests before does not run here"
+        hint = "Each case is asked by itself. Put the earlier messages into the prompt, with {{ variables }}."
+    else:
+        problem = "a conversation whose messages are chosen by its template cannot be taken apart"
+        hint = "Write one prompt for each choice, or move the choice into the text of a message."
+    node.lost("prompt_unsupported", problem, hint)
+
+
+def _json_or_template(text: str) -> Any:
+    """Return JSON; `{{ value | dump }}` where JSON wants a value is the text `{{ value }}`."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return json.loads(_DUMPED.sub(lambda found: found[1] or json.dumps(f"{{{{ {found[2]} }}}}"), text))
 
 
 def _conversation(text: str) -> list[dict[str, Any]] | None:
@@ -189,7 +210,7 @@ def _conversation(text: str) -> list[dict[str, Any]] | None:
     value: Any = None
     try:
         if stripped[:1] in ("[", "{"):
-            value = json.loads(text)
+            value = _json_or_template(text)
         elif re.match(r"-\s+(?:\{\s*)?['\"]?role['\"]?\s*:", stripped):
             value = yaml.load(text, Loader)  # noqa: S506  (a safe loader)
     except (ValueError, RecursionError, yaml.YAMLError):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from promptcard_ext.core.card import Card
+from promptcard_ext.core.card import Card, ModelSettings
 from promptcard_ext.core.errors import CardError, FileError
 from promptcard_ext.core.identity import digest
 from promptcard_ext.interchange.notices import Notices
@@ -25,7 +25,7 @@ from promptcard_ext.interchange.promptfoo.cards import (
 )
 from promptcard_ext.interchange.promptfoo.cases import Suite, make_cases
 from promptcard_ext.interchange.promptfoo.imported import Batch, Endpoint, Imported
-from promptcard_ext.interchange.promptfoo.models import KNOWN, Model, read_model, read_models
+from promptcard_ext.interchange.promptfoo.models import KNOWN, Model, read_models
 from promptcard_ext.interchange.promptfoo.node import Node
 from promptcard_ext.interchange.promptfoo.options import RunOptions, read_options
 from promptcard_ext.interchange.promptfoo.prompts import Prompt, read_prompts
@@ -36,10 +36,12 @@ from promptcard_ext.stats.derived import DerivedMetric
 
 _SECTIONS = frozenset(
     {"description", "prompts", "providers", "targets", "tests", "scenarios", "defaultTest", "assertionTemplates",
-     "derivedMetrics", "evaluateOptions", "commandLineOptions", "env", "tags", "metadata"}
+     "derivedMetrics", "evaluateOptions", "commandLineOptions", "env"}
 )  # fmt: skip
 # They say where results go, or how they are shown: that is asked for elsewhere.
 _NOT_NEEDED = frozenset({"outputPath", "sharing", "writeLatestResults", "$schema", "author"})
+_MANY = "several addresses"
+_LABELS = frozenset({"tags", "metadata"})
 _FORMULA = re.compile(r"\s*(?:async\s+)?(?:function\b|\(?[\w\s,{}=]*\)?\s*=>)")
 
 
@@ -91,12 +93,19 @@ class _Reader:
 
     def __init__(self, root: Node, source: Source, known_providers: Collection[str]) -> None:
         self.root, self.source, self.known_providers = root, source, known_providers
+        # By provider: where its models are called (None is the usual place), and what its judges need for that.
+        self.addresses: dict[str, str | None] = {}
+        self.endpoints: dict[str, Endpoint] = {}
 
     def read(self) -> Imported:
         """Return everything that can be taken over."""
         root = self.root
         self._report_sections()
         models = read_models(self._first("providers", "targets"), self.source, self.known_providers)
+        for model in models:
+            # Models at several addresses are several runs, and a judge can be at only one of them.
+            other = self.addresses.setdefault(model.provider, _base_url(model)) != _base_url(model)
+            self.addresses[model.provider] = _MANY if other else _base_url(model)
         default = self._default()
         options = read_options(root)
         graders = self._graders(default, options)
@@ -114,7 +123,7 @@ class _Reader:
         return Imported(
             str(self.source.config),
             "" if description is None else str(description),
-            tuple(_batches(made, models)),
+            tuple(_batches(made, models, self.endpoints)),
             cases,
             graders.judges,
             graders.embedder or next((model.reference for model in models if model.embeds), None),
@@ -129,7 +138,9 @@ class _Reader:
 
     def _report_sections(self) -> None:
         for key in self.root.value:
-            if key not in _SECTIONS and key not in _NOT_NEEDED:
+            if key in _LABELS and self.root.has(key):
+                self.root.child(key).info("labels_left", f"'{key}' of the configuration are not kept")
+            elif key not in _SECTIONS | _LABELS and key not in _NOT_NEEDED:
                 self.root.child(key).lost("option_unsupported", f"the section '{key!s:.60}' does not exist here")
 
     def _first(self, *keys: str) -> Node:
@@ -162,21 +173,34 @@ class _Reader:
 
     def _read_graders(self, node: Node) -> _Graders:
         if isinstance(node.value, dict) and {"text", "embedding"} & set(node.value):
-            text = read_model(node.child("text"), self.source, self.known_providers) if node.has("text") else None
-            vectors = (
-                read_model(node.child("embedding"), self.source, self.known_providers)
-                if node.has("embedding")
-                else None
-            )
-            return _Graders((text.reference,) if text else (), vectors.reference if vectors else None)
-        found = read_models(node, self.source, self.known_providers)
-        for model in found:
-            if model.endpoint is not None and model.endpoint.base_url:
-                model.node.changed(
-                    "judge_address", f"the judge {model.reference} is called where that provider is usually called"
-                )
+            for key in set(node.value) - {"text", "embedding"}:
+                node.child(key).lost("option_unsupported", f"models of the kind '{key!s:.60}' are not asked here")
+            text, vectors = (self._callable(node.child(key)) for key in ("text", "embedding"))
+            return _Graders(tuple(one.reference for one in text), vectors[0].reference if vectors else None)
+        found = self._callable(node)
         judges = tuple(model.reference for model in found if not model.embeds)
         return _Graders(judges, next((model.reference for model in found if model.embeds), None))
+
+    def _callable(self, node: Node) -> list[Model]:
+        """Return the judges that this names; one that the run would call at another address is reported."""
+        found = []
+        for model in read_models(node, self.source, self.known_providers):
+            # The judges of a run are called where its models are.
+            taken = self.addresses.setdefault(model.provider, _base_url(model))
+            if taken != _base_url(model):
+                model.node.lost(
+                    "judge_address",
+                    f"'{model.label:.100}' has another address than the models of the configuration, and a run calls "
+                    f"'{model.provider}' at one address",
+                    "Name a judge of another provider (--judge, --embedder).",
+                )
+                continue
+            if model.endpoint is not None and model.provider not in self.endpoints:
+                self.endpoints[model.provider] = model.endpoint
+            if model.settings != ModelSettings():
+                model.node.changed("judge_settings", "the settings of a judge are not kept; judges are asked as usual")
+            found.append(model)
+        return found
 
     def _graders(self, default: Test, options: RunOptions) -> _Graders:
         node = default.options.get("provider") or options.grader
@@ -214,8 +238,14 @@ def _repeat(test: Test, default: Test, repeats: int) -> Any:
     return repeats if option is None else option.value
 
 
-def _batches(cards: Sequence[tuple[Prompt, Card]], models: Sequence[Model]) -> list[Batch]:
-    """Put together what can run as a full product: the same prompts, settings and addresses."""
+def _batches(
+    cards: Sequence[tuple[Prompt, Card]], models: Sequence[Model], judges: Mapping[str, Endpoint]
+) -> list[Batch]:
+    """Put together what can run as a full product: the same prompts, settings and addresses.
+
+    Args:
+        judges: Where the judges of a provider are, when no model of it is called.
+    """
     groups: dict[Any, list[Model]] = {}
     for model in models:
         if not model.embeds:
@@ -225,11 +255,17 @@ def _batches(cards: Sequence[tuple[Prompt, Card]], models: Sequence[Model]) -> l
     batches = []
     for (chosen, _, _), members in groups.items():
         if chosen:
-            endpoints = {model.provider: model.endpoint for model in members if model.endpoint is not None}
+            own = {model.provider: model.endpoint for model in members if model.endpoint is not None}
+            others = {model.provider for model in members} - own.keys()
+            endpoints = {name: one for name, one in judges.items() if name not in others} | own
             references = tuple(dict.fromkeys(model.reference for model in members))
-            own = tuple(with_settings(cards[index][1], members[0].settings) for index in chosen)
-            batches.append(Batch(own, references, endpoints))
-    return batches or ([Batch(tuple(card for _, card in cards), ())] if cards else [])
+            made = tuple(with_settings(cards[index][1], members[0].settings) for index in chosen)
+            batches.append(Batch(made, references, endpoints))
+    return batches or ([Batch(tuple(card for _, card in cards), (), dict(judges))] if cards else [])
+
+
+def _base_url(model: Model) -> str | None:
+    return model.endpoint.base_url if model.endpoint else None
 
 
 def _address(model: Model) -> Any:

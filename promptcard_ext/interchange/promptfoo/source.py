@@ -137,6 +137,15 @@ class Source:
             )
         return text
 
+    def filled_text(self, path: Path) -> str:
+        """Return the text of a file, with ``{{ env.NAME }}`` replaced.
+
+        Raises:
+            FileError: As `text` says.
+        """
+        filled: str = self.filled(Node(self.text(path), self.shown(path), self.notices)).value
+        return filled
+
     def load(self, path: Path) -> Node:
         """Return a YAML or JSON file, with ``{{ env.NAME }}`` replaced.
 

@@ -17,10 +17,10 @@ from promptcard_ext.interchange.tables import CsvTable, JsonLinesTable, Record
 
 MAX_TESTS = 200_000
 _ELSEWHERE = re.compile(r"(?:https?|huggingface|az|s3|gs|exec|package):")
-_KEYS = frozenset({"description", "vars", "assert", "threshold", "metadata", "options", "config"})
+_KEYS = frozenset({"description", "vars", "assert", "threshold", "metadata", "options"})
 _OPTIONS = frozenset(
     {"prefix", "suffix", "provider", "rubricPrompt", "transform", "disableVarExpansion", "disableDefaultAsserts",
-     "repeat", "disableConversationVar"}
+     "repeat"}
 )  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def read_test(node: Node, source: Source) -> Test:
     for key in set(node.value) - _KEYS:
         node.child(key).lost("option_unsupported", f"the test option '{key!s:.60}' does not exist here")
     options = {}
-    for key in node.value.get("options") or {}:
+    for key in node.value["options"] if isinstance(node.value.get("options"), dict) else ():
         option = node.child("options").child(key)
         if key in _OPTIONS:
             options[key] = option
@@ -150,11 +150,11 @@ def _file(path: Path, wanted: Reference, node: Node, source: Source) -> Iterator
 def _table(path: Path, records: Iterator[Record], node: Node, source: Source) -> Iterator[Test]:
     columns: Columns | None = None
     for record in records:
-        row = Node(record.value, source.shown(path), node.notices, label=record.where)
+        row = source.filled(Node(record.value, source.shown(path), node.notices, label=record.where))
         try:
             if columns is None:
-                columns = Columns(_known(record.value, row))
-            yield _row(columns.row(record.value), row, source)
+                columns = Columns(_known(row.value, row))
+            yield _row(columns.row(row.value), row, source)
         except ColumnError as error:
             row.lost("table_invalid", str(error))
             if columns is None:
@@ -217,7 +217,9 @@ def _scenario(node: Node, source: Source) -> Iterator[Test]:
         node.child(key).lost("option_unsupported", f"the scenario option '{key!s:.60}' does not exist here")
     data = [test for one in node.child("config") for test in _data(one, source)]
     tests = list(read_tests(node.child("tests"), source)) or [empty_test(node)]
+    name = str(node.value.get("description") or "")
     for shared in data or [empty_test(node)]:
+        shared = shared._replace(description=shared.description or name)
         for test in tests:
             yield test.over(shared)
 

@@ -71,7 +71,8 @@ def _read(node: Node, source: Source) -> Any:
     try:
         paths = source.files(wanted, node)
         values = [
-            source.load(path).value if wanted.suffix in STRUCTURED else source.text(path).strip() for path in paths
+            source.load(path).value if wanted.suffix in STRUCTURED else source.filled_text(path).strip()
+            for path in paths
         ]
     except FileError as error:
         node.lost(error.code, error.message.rstrip("."))
@@ -123,18 +124,20 @@ def composed(variables: Mapping[str, Any], node: Node) -> dict[str, Any]:
                 settled.add(name)
                 done[name] = kept
             else:
-                done[name] = _rendered(value, before, name, node)
+                done[name] = _rendered(value, before, name)
         if done == before:
             break
+    for name, value in done.items():
+        if name not in settled and value == variables[name] and isinstance(value, str) and uses_template(value):
+            node.info("template_in_value", f"the value of '{name:.60}' looks like a template and is taken as it stands")
     return done
 
 
-def _rendered(text: str, variables: Mapping[str, Any], name: str, node: Node) -> str:
+def _rendered(text: str, variables: Mapping[str, Any], name: str) -> str:
     try:
         parsed = template.parse(translate(text, f"variable '{name}'").text, f"variable '{name}'")
         if not parsed.variables <= set(variables) - {name}:
             return text
         return parsed.render(variables)
     except TemplateError:
-        node.info("template_in_value", f"the value of '{name:.60}' looks like a template and is taken as it stands")
         return text

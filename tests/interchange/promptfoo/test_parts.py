@@ -6,7 +6,7 @@ import pytest
 
 from promptcard_ext.core import template
 from promptcard_ext.core.answer import Answer
-from promptcard_ext.core.assertions import kinds
+from promptcard_ext.core.assertions import Assertion, kinds
 from promptcard_ext.core.assertions.base import compiled
 from promptcard_ext.core.assertions.judging import judge
 from promptcard_ext.core.composition import combine
@@ -283,7 +283,6 @@ def test_options_of_assertions_have_our_names(read: Read) -> None:
         "{type: nonsense, value: x}",
         "{value: x}",
         "{$ref: '#/assertionTemplates/gone'}",
-        "{type: llm-rubric, value: x, provider: anthropic:claude}",
         "{type: contains, value: '{{ f() }}'}",
         "7",
         "file://check.py",
@@ -299,6 +298,118 @@ def test_an_assertion_that_does_not_run_keeps_its_place_and_decides_nothing(read
     assert (first.outcome, first.reason) == (Outcome.UNSCORED, "not_carried_over")
     assert combine([first, second])[0] is Outcome.PASS
     assert combine([first])[0] is Outcome.UNSCORED
+
+
+def test_a_judge_that_cannot_be_called_leaves_the_choice_to_the_run(read: Read) -> None:
+    found = read("""\
+        prompts: [hi]
+        tests:
+          - assert:
+              - {type: llm-rubric, value: kind, provider: anthropic:claude}
+              - {type: similar, value: hi, provider: cohere:embedding:x}
+        """)
+    assert [(one.type, one.provider, one.weight) for one in found.cases[0].assertions] == [
+        ("llm-rubric", None, 1),
+        ("similar", None, 1),
+    ]
+    assert lost(found) == [("provider_unsupported", 4), ("provider_unsupported", 5)]
+    (changed,) = [notice for notice in found.notices if notice.severity == "changed"]
+    assert (changed.code, changed.line, changed.more_lines) == ("judge_changed", 4, (5,))
+
+
+def test_a_judge_is_called_where_its_own_provider_is(read: Read) -> None:
+    found = read("""\
+        prompts: [hi]
+        providers: [ollama:chat:a]
+        defaultTest:
+          options: {provider: {id: groq:judge, config: {temperature: 0}}}
+        """)
+    (batch,) = found.batches
+    assert found.judges == ("openai:judge",)
+    assert batch.endpoints["openai"].base_url == "https://api.groq.com/openai/v1"
+    assert {notice.code for notice in found.notices} == {"calls_go_to", "judge_settings"}
+
+
+@pytest.mark.parametrize(
+    ("model", "judge"), [("openai:a", "groq:judge"), ("groq:a", "openai:judge"), ("groq:a", "mistral:judge")]
+)
+def test_a_judge_is_never_called_at_the_address_of_another_service(read: Read, model: str, judge: str) -> None:
+    found = read(f"""\
+        prompts: [hi]
+        providers: [{model}]
+        defaultTest: {{options: {{provider: {judge}}}}}
+        tests:
+          - assert: [{{type: llm-rubric, value: kind, provider: {judge}}}]
+        """)
+    assert found.judges == ()
+    assert [(one.type, one.provider) for one in found.cases[0].assertions] == [("llm-rubric", None)]
+    assert lost(found) == [("judge_address", 3)]
+    assert found.not_carried_over == 2
+
+
+def test_settings_for_programs_do_not_take_an_assertion_away(read: Read) -> None:
+    found = read("""\
+        prompts: [hi]
+        tests:
+          - assert:
+              - type: llm-rubric
+                value: kind
+                config: {temperature: 0}
+        """)
+    assert found.cases[0].assertions == (Assertion("llm-rubric", "kind"),)
+    assert lost(found) == [("option_unsupported", 6)]
+
+
+def test_a_conversation_takes_an_escaped_value_for_a_text(read: Read) -> None:
+    found = read(
+        "prompts: [file://p.json]\ntests: [{vars: {q: 'say \"hi\"\\n'}}]\n",
+        {
+            "p.json": '[{"role": "system", "content": "Be {{ tone | dump }}"}, '
+            '{"role": "user", "content": {{ q | dump }}}]'
+        },
+    )
+    (card,) = found.cards
+    assert (card.system, card.template) == ("Be {{ tone |tojson }}", "{{ q }}")
+
+
+def test_what_goes_on_with_earlier_answers_is_said(read: Read) -> None:
+    found = read(
+        "prompts: [file://p.json]\n",
+        {
+            "p.json": '[{% for one in _conversation %}{"role": "user", "content": "{{ one.input }}"},{% endfor %}\n'
+            '{"role": 1}]'
+        },
+    )
+    assert not found.cards
+    assert "each case" in str(found.notices[0]).lower()
+
+
+def test_settings_of_the_protocol_that_have_no_name_here_are_sent_as_they_are(read: Read) -> None:
+    found = read("""\
+        prompts: [hi]
+        providers:
+          - id: openai:responses:a
+            config:
+              max_output_tokens: 9
+              reasoning: {effort: low}
+              user: me
+              passthrough: {top_k: 4}
+          - id: openai:b
+            config: {passthrough: {model: other}}
+        """)
+    settings = found.batches[0].cards[0].settings
+    assert (settings.max_tokens, settings.reasoning_effort) == (9, "low")
+    assert settings.extra == {"user": "me", "top_k": 4}
+    assert lost(found) == [("option_unsupported", 10)]
+
+
+@pytest.mark.parametrize(
+    ("provider", "words"), [("http", "no provider"), ("./mine.js", "program"), ("openai", "no model")]
+)
+def test_why_a_provider_cannot_be_called_is_said(read: Read, provider: str, words: str) -> None:
+    found = read(f"prompts: [hi]\nproviders: [{{id: {provider}, env: {{A: b}}}}]\n")
+    assert any(words in notice.message for notice in found.notices)
+    assert lost(found)[0] in [("provider_unsupported", 2), ("option_unsupported", 2)]
 
 
 def test_every_kind_of_promptfoo_is_read_or_said(read: Read) -> None:

@@ -261,6 +261,80 @@ def test_everything_that_does_not_run_here_is_said_with_its_line(read: Read) -> 
     assert found.not_carried_over >= len(lost(found)) >= 18
 
 
+def test_the_same_notice_has_all_its_lines(read: Read) -> None:
+    found = read("""\
+        prompts: ["{{ q }}"]
+        tests:
+          - vars: {q: a}
+            assert: [{type: javascript, value: "1"}]
+          - vars: {q: b}
+            assert: [{type: javascript, value: "2"}]
+          - vars: {q: c}
+            assert:
+              - {type: javascript, value: "3"}
+        """)
+    (notice,) = found.notices
+    assert (notice.line, notice.more_lines, notice.count) == (4, (6, 9), 3)
+    assert "(3 times; also lines 6, 9)" in str(notice)
+
+
+def test_nothing_goes_in_silence(read: Read) -> None:
+    found = read("""\
+        prompts: ["{{ q }}"]
+        tags: {team: a}
+        providers:
+          - {id: echo, env: {A: b}}
+        defaultTest:
+          options: {provider: {text: echo, moderation: "openai:moderation"}}
+        tests:
+          - vars: {q: a}
+            config: {x: 1}
+            options: {disableConversationVar: true}
+            assert: [{type: contains, value: "{{ gone }}"}]
+          - vars: {q: "{{ other }}"}
+        """)
+    said = {(notice.code, notice.line, notice.count) for notice in found.notices}
+    assert said == {
+        ("labels_left", 2, 1),
+        ("option_unsupported", 4, 1),
+        ("option_unsupported", 6, 1),
+        ("option_unsupported", 9, 1),
+        ("option_unsupported", 10, 1),
+        ("variable_missing", 8, 1),
+        ("template_in_value", 12, 1),
+    } | {one for one in said if one[:2] == ("variable_missing", 1)}
+
+
+def test_a_scenario_names_its_tests(read: Read) -> None:
+    found = read("""\
+        prompts: ["{{ q }}"]
+        scenarios:
+          - description: greetings
+            config: [{vars: {q: a}}]
+            tests: [{}, {vars: {q: b}, description: own}]
+        """)
+    assert [case.name for case in found.cases] == ["greetings", "own"]
+
+
+def test_the_environment_is_read_in_files_too(read: Read) -> None:
+    found = read(
+        """\
+        prompts: [file://p.txt]
+        tests: [file://t.csv, {vars: {q: file://q.txt}}]
+        """,
+        {
+            "p.txt": "{{ env.CITY }}: {{ q }}",
+            "q.txt": "in {{ env.CITY }}",
+            "t.csv": "q,__expected\n{{ env.CITY }},{{ env.CITY }}\n",
+        },
+        environment={"CITY": "Rome"},
+    )
+    assert found.cards[0].template == "Rome: {{ q }}"
+    assert [case.variables["q"] for case in found.cases] == ["Rome", "in Rome"]
+    assert found.cases[0].assertions[0].value == "Rome"
+    assert not found.notices
+
+
 def test_the_same_notice_from_many_rows_is_one_with_a_count(read: Read) -> None:
     rows = "".join(f"{number},javascript: output\n" for number in range(50))
     found = read("prompts: ['{{ q }}']\ntests: file://t.csv\n", {"t.csv": "q,__expected\n" + rows})
