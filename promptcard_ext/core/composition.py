@@ -3,6 +3,7 @@
 A verdict that is error or unscored stands for a score between 0 and 1 that nobody knows, and so does a set that was
 decided although a part of it is not: one part of two has failed, so the set has, by 0 or by 0.5. A combination is pass
 or fail only where it would be the same whatever those unknown scores are; otherwise it is itself error or unscored.
+Of undecided verdicts alone nothing is decided, not even where a threshold of 0 lets everything pass: nobody judged.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from promptcard_ext.core.results import Outcome, Verdict, all_of
 
 # Weighted means of decimal fractions miss a threshold such as 0.7 by a rounding error.
 _EPSILON = 1e-9
+_UNDECIDED = frozenset((Outcome.ERROR, Outcome.UNSCORED))
 
 
 def combine(verdicts: Sequence[Verdict], threshold: float | None = None) -> tuple[Outcome, float | None]:
@@ -24,7 +26,7 @@ def combine(verdicts: Sequence[Verdict], threshold: float | None = None) -> tupl
 
     Returns:
         The outcome, and the weighted mean of the points: None while one of the verdicts is undecided.
-        Nothing that weighs is unscored.
+        Nothing that weighs is unscored, and where nobody judged the outcome is error or unscored.
 
     Example:
         >>> good, bad = Verdict("a", "equals", Outcome.PASS), Verdict("b", "regex", Outcome.FAIL)
@@ -45,7 +47,7 @@ def combine(verdicts: Sequence[Verdict], threshold: float | None = None) -> tupl
     if not outcomes:
         return Outcome.UNSCORED, None
     score = None if open_ else low / total
-    if threshold is None:
+    if threshold is None or outcomes <= _UNDECIDED:
         return all_of(outcomes), score
     # Between these two is whatever the undecided ones may turn out to be.
     if low / total >= threshold - _EPSILON:

@@ -70,7 +70,7 @@ def test_the_same_case_is_changed_in_the_same_way_again_and_another_in_another()
         (1, None, ERROR, "provider_5xx", None),
         (1, 0.75, PASS, None, 1.0),
         (1, 0.8, ERROR, "provider_5xx", None),
-        (4, 0.0, PASS, None, None),
+        (4, 0.0, ERROR, "provider_5xx", None),
         (4, 0.1, ERROR, "provider_5xx", None),
     ],
 )
