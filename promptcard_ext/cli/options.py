@@ -34,6 +34,24 @@ def add_sources(parser: argparse.ArgumentParser, *, required: bool = True) -> No
     )
 
 
+def add_tolerance(parser: argparse.ArgumentParser) -> None:
+    """Add how much may end without a verdict."""
+    parser.add_argument(
+        "--max-errors",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="tolerated share of items without a verdict, 0 to 1 (default 0)",
+    )
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
 def add_judges(parser: argparse.ArgumentParser) -> None:
     """Add the models that judge."""
     parser.add_argument(

@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
     regrade.add_argument("--run", metavar="RUN", help="the run (default: the last one of the card)")
     options.add_judges(regrade)
     regrade.add_argument("--cache", choices=options.MODES, default="cache", help="where judges' answers come from")
-    regrade.add_argument("--max-errors", type=float, default=0.0, metavar="SHARE", help="tolerated share of errors")
+    options.add_tolerance(regrade)
     regrade.add_argument(
         "--allow-outside", action="store_true", help="let a promptfoo configuration read files outside of its folder"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from promptcard_ext.cli import options
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EXIT_FAILURES = 10
 EXIT_ERRORS = 20
+ASSERTS_NOTHING = frozenset({"no_assertions", "nothing_weighs"})
 
 
 def add(commands: Any) -> None:
@@ -27,17 +28,15 @@ def add(commands: Any) -> None:
         help="run cards or a promptfoo configuration in this process, without a server",
         description="Run every version and case of the files against models, in this process. Results are kept on disk "
         "as they come: Ctrl-C, or a process that dies, loses no answer, and --resume goes on.",
-        epilog=f"Exit codes: 0 all passed, {EXIT_FAILURES} some failed, {EXIT_ERRORS} more broke than --max-errors "
-        "allows, 2 wrong input, 130 stopped by Ctrl-C.",
+        epilog=f"Exit codes: 0 all passed, {EXIT_FAILURES} some failed, {EXIT_ERRORS} more ended without "
+        "a verdict than --max-errors allows, 2 wrong input, 130 stopped by Ctrl-C.",
     )
     options.add_sources(run, required=False)
     options.add_judges(run)
     options.add_calling(run)
     run.add_argument("--max-cost", metavar="USD", help="stop before more than this is spent, judges included")
     options.add_prices(run)
-    run.add_argument(
-        "--max-errors", type=float, default=0.0, metavar="SHARE", help="tolerated share of errors, 0 to 1 (default 0)"
-    )
+    options.add_tolerance(run)
     run.add_argument(
         "--reduce", metavar="HOW", help="sum up repeats of a case: mean, median, mode, max, at-least-K, pass@K, pass^K"
     )
@@ -67,7 +66,9 @@ def _run(arguments: argparse.Namespace) -> int:
     sources = [
         source
         for path in arguments.files
-        for source in open_sources(path, latest=arguments.latest, outside=arguments.allow_outside)
+        for source in open_sources(
+            path, latest=arguments.latest, outside=arguments.allow_outside, models=arguments.model
+        )
     ]
     for source in sources:
         for notice in source.notices:
@@ -98,16 +99,16 @@ def setup_of(source: Source, arguments: argparse.Namespace) -> Setup:
         raise CardError(f"{source.path} names no model.", hint="Name one: --model ollama:llama3.2", code="plan_invalid")
     mode = as_mode(arguments.cache)
     chosen = EngineOptions(
-        concurrency=arguments.concurrency or source.concurrency or 16,
-        timeout_s=arguments.timeout or source.timeout_s or 120.0,
-        deadline_s=arguments.deadline or source.deadline_s,
+        concurrency=_first(arguments.concurrency, source.concurrency, 16),
+        timeout_s=_first(arguments.timeout, source.timeout_s, 120.0),
+        deadline_s=_first(arguments.deadline, source.deadline_s),
         mode=mode,
         judges=tuple(arguments.judge) or source.judges,
         embedder=arguments.embedder or source.embedder,
     )
     for reference in (*models, *chosen.judges, *filter(None, [chosen.embedder])):
         model(reference)
-    plan = Plan(source.versions, models, _cases(source, arguments), arguments.repeat or source.repeats)
+    plan = Plan(source.versions, models, _cases(source, arguments), _first(arguments.repeat, source.repeats))
     return Setup(
         plan=plan,
         options=chosen,
@@ -117,7 +118,13 @@ def setup_of(source: Source, arguments: argparse.Namespace) -> Setup:
         budget_usd=as_money(arguments.max_cost),
         derived=source.derived,
         key_names=source.key_names,
+        folder=str(source.path.absolute().parent),
     )
+
+
+def _first(*given: Any) -> Any:
+    """Return the first that is given; 0 is, and is wrong."""
+    return next((value for value in given if value is not None), None)
 
 
 def _cases(source: Source, arguments: argparse.Namespace) -> Sequence[Case]:
@@ -142,7 +149,8 @@ def _carry_out(source: Source, setup: Setup, arguments: argparse.Namespace) -> i
     from promptcard_ext.kernel.run import new_folder, start
 
     name = arguments.name or source.name
-    return _follow(start(setup, name, folder=new_folder(setup, name)), arguments)
+    folder = new_folder(setup, name)
+    return _follow(lambda: start(setup, name, folder=folder), arguments)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
@@ -151,25 +159,33 @@ def _resume(arguments: argparse.Namespace) -> int:
 
     chosen = arguments.resume
     folder = RunFolder.open(chosen) if chosen else RunFolder.latest(unfinished=True)
-    handle = resume(
-        folder,
-        retry_errors=arguments.retry_errors,
-        concurrency=arguments.concurrency,
-        timeout_s=arguments.timeout,
-        budget_usd=arguments.max_cost,
-        prices=arguments.prices,
-    )
-    return _follow(handle, arguments)
+
+    def begin() -> RunHandle:
+        return resume(
+            folder,
+            retry_errors=arguments.retry_errors,
+            concurrency=arguments.concurrency,
+            timeout_s=arguments.timeout,
+            budget_usd=arguments.max_cost,
+            prices=arguments.prices,
+        )
+
+    return _follow(begin, arguments)
 
 
-def _follow(handle: RunHandle, arguments: argparse.Namespace) -> int:
-    """Show a run to its end, write what was asked for, and return the exit code."""
+def _follow(begin: Callable[[], RunHandle], arguments: argparse.Namespace) -> int:
+    """Start a run, show it to its end, write what was asked for, and return the exit code."""
+    # Loaded before the run begins: from its first call on, Ctrl-C finds somebody who says what is kept.
     from promptcard_ext.cli.outputs import write_outputs
     from promptcard_ext.kernel import terminal
 
+    handle = None
     try:
+        handle = begin()
         terminal.watch(handle)
     except KeyboardInterrupt:
+        if handle is None:
+            raise
         _settle(handle)
         counts = handle.counts
         sys.stderr.write(
@@ -185,7 +201,19 @@ def _follow(handle: RunHandle, arguments: argparse.Namespace) -> int:
         terminal.print_reduced(handle.log.iter_plan(), arguments.reduce)
     terminal.print_failures(handle.log.iter_plan())
     write_outputs(handle, arguments)
+    _say_how_to_go_on(handle)
     return exit_code(handle, arguments.max_errors)
+
+
+def _say_how_to_go_on(handle: RunHandle) -> None:
+    from promptcard_ext.kernel.redo import UNFINISHED
+
+    left = sum(result.reason in UNFINISHED for result in handle.log.iter_plan()) if handle.counts.unscored else 0
+    if left and handle.kept_as:
+        sys.stderr.write(
+            f"{left:,} of {handle.counts.total:,} items were not finished; go on with:\n"
+            f"  jupyter promptcards run --resume {handle.kept_as}\n"
+        )
 
 
 def _settle(handle: RunHandle) -> None:
@@ -199,8 +227,19 @@ def _settle(handle: RunHandle) -> None:
 
 
 def exit_code(handle: RunHandle, max_errors: float) -> int:
-    """Return 20 when more than the tolerated share ended as errors, 10 when something failed, else 0."""
+    """Return 20 when more than the tolerated share has no verdict, 10 when something failed, else 0.
+
+    An item that asserts nothing needs no verdict. One that does, and got none, must not look as if all was well.
+    """
+    from promptcard_ext.core.results import Outcome
+
     counts = handle.counts
-    if counts.errored > max_errors * max(counts.done, 1) or counts.done < counts.total:
+    undecided = counts.errored
+    if counts.unscored:
+        undecided += sum(
+            result.outcome is Outcome.UNSCORED and result.reason not in ASSERTS_NOTHING
+            for result in handle.log.iter_plan()
+        )
+    if undecided > max_errors * max(counts.done, 1) or counts.done < counts.total:
         return EXIT_ERRORS
     return EXIT_FAILURES if counts.failed else 0

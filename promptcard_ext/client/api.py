@@ -65,7 +65,7 @@ class WorkspaceApi:
 
     def cases(self, name: str) -> list[Case]:
         """Return the cases of a card."""
-        fields = ("variables", "assertions", "name", "expected_output", "priority")
+        fields = ("variables", "assertions", "name", "expected_output", "priority", "threshold", "metadata")
         return [
             msgspec.convert({field: entry[field] for field in fields}, Case)
             for entry in self._pages("cases", "cards", name, "cases", PAGE)

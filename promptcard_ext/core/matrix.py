@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from promptcard_ext.core.assertions.base import Compiled, compiled, has_template, judges, looks_beyond_text, needs
+from promptcard_ext.core.assertions.base import Compiled, compiled, has_template, looks_beyond_text, named_models, needs
 from promptcard_ext.core.card import Card, Message
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.errors import CardError
@@ -116,10 +116,10 @@ class Checklist:
         graded: Whether one of them makes further calls.
         looks_beyond_text: Whether one of them looks at the case's variables.
         needs: What they ask of the run: ``judge``, ``embedder``.
-        judges: Model references that they name themselves.
+        named_models: References that they name themselves, for judges and embeddings.
     """
 
-    __slots__ = ("checks", "contests", "graded", "judges", "looks_beyond_text", "needs", "own")
+    __slots__ = ("checks", "contests", "graded", "looks_beyond_text", "named_models", "needs", "own")
 
     def __init__(self, checks: Sequence[Compiled]) -> None:
         self.checks = tuple(checks)
@@ -128,7 +128,7 @@ class Checklist:
         self.graded = any(one.grade is not None for one in checks)
         self.looks_beyond_text = self.graded or any(looks_beyond_text(one.assertion) for one in checks)
         self.needs = frozenset[str]().union(*(needs(one.assertion) for one in checks))
-        self.judges = frozenset[str]().union(*(judges(one.assertion) for one in checks))
+        self.named_models = frozenset[str]().union(*(named_models(one.assertion) for one in checks))
 
 
 class CaseInPlan:
@@ -173,7 +173,7 @@ class Prepared:
         self._chars = 0
         self.has_contests = self.has_grades = False
         self.needs: set[str] = set()
-        self.judges: set[str] = set()
+        self.named_models: set[str] = set()
 
     def check(self) -> None:
         """Render every prompt and compile every assertion.
@@ -190,7 +190,7 @@ class Prepared:
             self.has_contests = self.has_contests or bool(checklist.contests)
             self.has_grades = self.has_grades or checklist.graded
             self.needs |= checklist.needs
-            self.judges |= checklist.judges
+            self.named_models |= checklist.named_models
 
     def case(self, index: int) -> CaseInPlan:
         """Return the case at ``index`` of this plan."""

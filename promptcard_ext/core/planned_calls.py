@@ -39,7 +39,7 @@ class PlannedCall(NamedTuple):
 
 
 def calls_per_item(
-    case: CaseInPlan, judges: Sequence[str] = (), embedder: str | None = None, group: int = 1
+    case: CaseInPlan, judges: Sequence[str] = (), embedder: str | None = None, group: int = 1, turns: int = 1
 ) -> tuple[PlannedCall, ...]:
     """Return the further calls of one item of a case. They are an upper bound, and sets and cascades are taken whole.
 
@@ -50,27 +50,31 @@ def calls_per_item(
         judges: Model references of the run's judges, all of which are asked.
         embedder: The run's embedding model.
         group: Number of answers that are compared with each other: models × card versions.
+        turns: Number of the assistant's turns in the prompt, the answer included.
     """
-    found = [
-        call for one in case.checklist.checks for call in _of_assertion(one.assertion, tuple(judges), embedder, group)
-    ]
-    return tuple(found)
+    around = _Around(tuple(judges), embedder, group, turns)
+    return tuple(call for one in case.checklist.checks for call in _of_assertion(one.assertion, around))
 
 
-def _of_assertion(
-    assertion: Assertion, judges: tuple[str, ...], embedder: str | None, group: int
-) -> Iterator[PlannedCall]:
+class _Around(NamedTuple):
+    judges: tuple[str, ...]
+    embedder: str | None
+    group: int
+    turns: int
+
+
+def _of_assertion(assertion: Assertion, around: _Around) -> Iterator[PlannedCall]:
     for inner in assertion.assertions:
-        yield from _of_assertion(inner, judges, embedder, group)
+        yield from _of_assertion(inner, around)
     wanted = needs_of_kind(assertion.kind)
     beside = _told(assertion) if wanted & {"judge", "embedder"} else NOTHING
     if "judge" in wanted:
-        usual, most = _comparisons(group) if assertion.kind == "select-best" else [_of_one_judge(assertion)] * 2
+        usual, most = _of_one_judge(assertion, around)
         answers = 2 if assertion.kind == "select-best" else 1
-        for judge in assertion.judges or judges:
+        for judge in assertion.judges or around.judges:
             yield PlannedCall("judge", judge, usual, 2 * most, beside.plus(_INSTRUCTIONS), True, answers)
     if "embedder" in wanted:
-        yield from _embeddings(assertion, judges if "judge" in wanted else None, embedder, beside)
+        yield from _embeddings(assertion, around.judges if "judge" in wanted else None, around.embedder, beside)
     if assertion.kind == "metamorphic":
         # Changes that leave the prompt as it is need no call; which ones do is not known before.
         changes = variants_of(assertion.value)
@@ -88,11 +92,17 @@ def _embeddings(
         yield PlannedCall("embedding", model, number, number, beside, judges is not None, 1)
 
 
-def _of_one_judge(assertion: Assertion) -> int:
+def _of_one_judge(assertion: Assertion, around: _Around) -> tuple[float, float]:
+    """Return how many calls are usual, and the most."""
+    if assertion.kind == "select-best":
+        return _comparisons(around.group)
+    calls = _PER_JUDGE.get(assertion.kind, 1)
     if assertion.kind == "g-eval":
         # For each criterion the steps are asked for, and then the score.
-        return 2 * (len(assertion.value) if isinstance(assertion.value, list | tuple) else 1)
-    return _PER_JUDGE.get(assertion.kind, 1)
+        calls = 2 * (len(assertion.value) if isinstance(assertion.value, list | tuple) else 1)
+    if assertion.kind == "conversation-relevance":
+        calls = around.turns
+    return calls, calls
 
 
 def _comparisons(group: int) -> tuple[float, float]:

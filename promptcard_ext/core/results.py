@@ -174,10 +174,12 @@ class ItemResult(Struct, frozen=True, omit_defaults=True):
         generations = [call.generation for call in self.calls]
         if self.generation is not None:
             generations.append(self.generation)
-        costs = [generation.cost_usd for generation in generations]
-        if not costs or None in costs:
-            return None
-        return sum(costs, Decimal(0))  # type: ignore[arg-type]
+        total = Decimal(0)
+        for generation in generations:
+            if generation.cost_usd is None:
+                return None
+            total += generation.cost_usd
+        return total
 
     @property
     def spent_usd(self) -> Decimal:

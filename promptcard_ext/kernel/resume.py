@@ -92,4 +92,5 @@ def setup_in(folder: RunFolder, *, prices: PriceBook | str | Path | None = None)
         budget_usd=kept.budget_usd,
         derived=kept.derived,
         key_names=kept.key_names,
+        folder=kept.folder,
     )

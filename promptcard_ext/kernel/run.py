@@ -151,11 +151,12 @@ def start(
     Raises:
         CardError, TemplateError, UnknownModel, RunError: As `run` says.
     """
-    python.allow()
+    python.allow(setup.folder)
     prepared = setup.plan.prepare()
     check_needs(prepared, setup.options.judges, setup.options.embedder)
-    models = (*setup.plan.models, *setup.options.judges, *filter(None, [setup.options.embedder]), *prepared.judges)
-    for reference in models:
+    options = setup.options
+    further = (*options.judges, *filter(None, [options.embedder]), *sorted(prepared.named_models))
+    for reference in (*setup.plan.models, *further):
         model(reference)
     control = Control()
     log = folder.results if folder is not None else log

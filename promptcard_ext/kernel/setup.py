@@ -26,6 +26,7 @@ class Setup:
         budget_usd: Most that the run may spend, judges included.
         derived: Formulas of derived metrics by name.
         key_names: By provider, the environment variable that has its key, where it is not the usual one.
+        folder: What files of assertions in Python are relative to; default the current folder.
     """
 
     plan: Plan
@@ -36,6 +37,7 @@ class Setup:
     budget_usd: Decimal | None = None
     derived: Mapping[str, str] = field(default_factory=dict)
     key_names: Mapping[str, str] = field(default_factory=dict)
+    folder: str | None = None
 
     @property
     def derived_metrics(self) -> tuple[DerivedMetric, ...]:
@@ -62,6 +64,7 @@ class Setup:
                 name: settings["base_url"] for name, settings in self.providers.items() if "base_url" in settings
             },
             "key_names": dict(self.key_names),
+            "folder": self.folder,
         }
 
 
@@ -78,6 +81,7 @@ class Kept(Struct, frozen=True):
     derived: dict[str, str] = {}
     base_urls: dict[str, str] = {}
     key_names: dict[str, str] = {}
+    folder: str | None = None
 
     def providers(self, environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         """Return the settings per provider, with the keys from the environment."""

@@ -79,7 +79,8 @@ def _watch_lines(run: RunHandle, console: Console, changed: threading.Event) -> 
         if time.monotonic() - said >= QUIET_LINE_S:
             said = time.monotonic()
             counts = run.counts
-            line = f"{run.name}: {counts.done:,} of {counts.total:,}, {_outcomes(counts)}, {_pace(run, counts)}"
+            pace = " · ".join(filter(None, [_pace(run, counts), _left(run, counts)]))
+            line = f"{run.name}: {counts.done:,} of {counts.total:,}, {_outcomes(counts)}, {pace}"
             console.print(escape(line), highlight=False)
 
 
@@ -100,6 +101,14 @@ def _pace(run: RunHandle, counts: Counts) -> str:
     return " · ".join(part for part in (held, rate, spent) if part)
 
 
+def _left(run: RunHandle, counts: Counts) -> str:
+    elapsed = run.elapsed_s
+    if not elapsed or not counts.done or run.paused:
+        return ""
+    seconds = (counts.total - counts.done) * elapsed / counts.done
+    return f"{seconds:.0f} s left" if seconds < 120 else f"{seconds / 60:.0f} min left"
+
+
 def print_summary(rows: Sequence[SummaryRow], title: str = "", console: Console | None = None) -> None:
     """Print one line per card version and model."""
     console = console or console_of()
@@ -116,7 +125,10 @@ def print_summary(rows: Sequence[SummaryRow], title: str = "", console: Console 
 
 def print_metrics(rows: Sequence[SummaryRow], console: Console | None = None) -> None:
     """Print named and derived metrics, a line each and a column per card version and model; nothing without any."""
-    columns = [{metric.name: metric.text for metric in (*row.metrics, *row.derived)} for row in rows]
+    columns = [
+        {metric.name: metric.text for metric in row.metrics} | {metric.name: metric.text for metric in row.derived}
+        for row in rows
+    ]
     names = list(dict.fromkeys(name for column in columns for name in column))
     if not names:
         return

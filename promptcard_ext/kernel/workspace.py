@@ -13,6 +13,7 @@ from promptcard_ext.client.api import WorkspaceApi
 from promptcard_ext.client.discovery import Address, find_server
 from promptcard_ext.client.session import Session
 from promptcard_ext.client.stream import follow
+from promptcard_ext.core.assertions import python
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case, as_cases
 from promptcard_ext.core.errors import NotFound, PromptCardError, RunError
@@ -94,9 +95,16 @@ class Workspace:
             self.api.save_cases(versions[-1].name, as_cases(cases))
         return structs.replace(versions[-1], version=numbers[-1])
 
-    def cases(self, card: str) -> list[Case]:
-        """Return the cases of a card."""
-        return self.api.cases(card)
+    def cases(self, card: str, *, trust: bool = False) -> list[Case]:
+        """Return the cases of a card.
+
+        Args:
+            trust: Let `pc.run` run the assertions in Python among them, which may be anybody's of the workspace.
+        """
+        cases = self.api.cases(card)
+        for case in cases:
+            (python.trust if trust else python.distrust)(case.assertions)
+        return cases
 
     def run(
         self,

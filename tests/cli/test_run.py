@@ -159,11 +159,21 @@ def test_errors_are_tried_again_when_asked_for(home: Path, card: Path) -> None:
     assert len(stub.calls) == calls + 6
 
 
+PRICES = """\
+prices:
+  - {provider: simulated, model: echo, input_per_mtok: 0, output_per_mtok: 0, per_call: 1}
+"""
+
+
 def test_a_budget_stops_a_run_and_a_larger_one_lets_it_go_on(home: Path, card: Path) -> None:
-    first = run_command(home, "run", str(card), "--model", "simulated:steady?latency_ms=0", "--max-cost", "0.00001")
-    assert "budget_exhausted" in first.stdout or "without verdict" in first.stdout
-    done = run_command(home, "run", "--resume", next(home.glob("runs/*")).name, "--max-cost", "1")
-    assert "without verdict" not in done.stdout
+    prices = ("--prices", str(card.with_name("prices.yaml")))
+    card.with_name("prices.yaml").write_text(PRICES)
+    first = run_command(home, "run", str(card), "--model", "simulated:echo", "--max-cost", "2.5", *prices)
+    assert "budget" in first.stdout + first.stderr, first
+    assert first.returncode == 20
+    assert "4 of 6 items were not finished" in first.stderr
+    done = run_command(home, "run", "--resume", next(home.glob("runs/*")).name, "--max-cost", "9", *prices)
+    assert done.returncode == 10, done.stderr
     assert len({line["ordinal"] for line in lines(home)}) == 6
 
 
@@ -261,7 +271,7 @@ def test_a_promptfoo_configuration_runs_as_it_is(home: Path, tmp_path: Path) -> 
     assert "of 2" in done.stdout
     imported = run_command(home, "import", str(config), "--out", str(tmp_path))
     assert imported.returncode == 10  # one assertion was not carried over
-    (written,) = tmp_path.glob("*say*.yaml")
+    written = tmp_path / "prompt.yaml"
     assert run_command(home, "lint", str(written)).returncode == 0
     again = run_command(home, "import", str(config), "--out", str(tmp_path))
     assert (again.returncode, "file_exists" in again.stderr) == (2, True)

@@ -12,9 +12,12 @@ import pytest
 from promptcard_ext.client.discovery import Address
 from promptcard_ext.client.session import Session
 from promptcard_ext.client.stream import StreamEvent, follow
+from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.card import Card
+from promptcard_ext.core.case import Case
 from promptcard_ext.core.errors import CardError, Denied, NotFound, RunError, UnknownModel
 from promptcard_ext.interchange.starters import starter_cards
+from promptcard_ext.kernel.run import run
 from promptcard_ext.kernel.workspace import Workspace, connect
 from server_ext.services import tasks
 from tests.client.conftest import Serve
@@ -35,6 +38,17 @@ def test_a_card_file_that_is_saved_twice_makes_no_new_versions(workspace: Worksp
     assert workspace.cards() == [file.name]
     assert workspace.card(file.name, 1).template == file.versions[0].template
     assert workspace.card(file.name).version == len(file.versions)
+
+
+def test_cases_come_back_whole_and_their_python_is_not_run(workspace: Workspace) -> None:
+    written = [Assertion("python", "output != ''")]
+    cases = [Case({"who": "Ada"}, written, threshold=0.5, metadata={"area": "greeting"})]
+    workspace.save(GREET, cases)
+    read = workspace.cases(GREET.name)
+    assert read == cases
+    assert [result.reason for result in run(GREET, read, ECHO).wait().results()] == ["python_not_trusted"]
+    trusted = workspace.cases(GREET.name, trust=True)
+    assert [result.outcome for result in run(GREET, trusted, ECHO).wait().results()] == ["pass"]
 
 
 def test_a_run_is_waited_for_and_has_what_the_server_has(workspace: Workspace, start_worker: StartWorker) -> None:

@@ -56,6 +56,17 @@ def test_some_kinds_ask_more_than_once(assertion: Assertion, usual: int) -> None
     assert judged(assertion) == [("fake:judge", usual, 2 * usual)]
 
 
+def test_every_turn_of_a_conversation_is_judged() -> None:
+    assert judged(Assertion("conversation-relevance")) == [("fake:judge", 1, 2)]
+    assert judged(Assertion("conversation-relevance"), turns=3) == [("fake:judge", 3, 6)]
+
+
+def test_an_assertion_that_names_its_embedding_model_needs_none_of_the_run() -> None:
+    own = Assertion("answer-relevance", options={"embedder": "fake:vectors"})
+    prepared = Plan([Card("c", "{{ n }}")], ["fake:m"], [Case({"n": 1}, [own])]).prepare()
+    assert (prepared.needs, prepared.named_models) == ({"judge"}, {"fake:vectors"})
+
+
 def test_sets_and_cascades_are_taken_whole() -> None:
     inner = Assertion("cascade", assertions=(CHECK, RUBRIC))
     assert judged(Assertion("assert-set", assertions=(CHECK, RUBRIC, inner))) == [("fake:judge", 1, 2)] * 2

@@ -200,12 +200,15 @@ def needs(assertion: Assertion) -> set[str]:
     if assertion.provider:
         # What it names is the judge of a kind that has one, and the embedding model of a kind that has none.
         wanted.discard("judge" if "judge" in wanted else "embedder")
+    if "embedder" in assertion.options:
+        wanted.discard("embedder")
     return wanted.union(*(needs(inner) for inner in assertion.assertions))
 
 
-def judges(assertion: Assertion) -> set[str]:
-    """Return the model references that an assertion, or one inside it, names."""
-    return set(assertion.judges).union(*(judges(inner) for inner in assertion.assertions))
+def named_models(assertion: Assertion) -> set[str]:
+    """Return the model references that an assertion, or one inside it, names: judges, and embedding models."""
+    named = {assertion.options["embedder"]} if isinstance(assertion.options.get("embedder"), str) else set()
+    return named.union(assertion.judges, *(named_models(inner) for inner in assertion.assertions))
 
 
 def looks_beyond_text(assertion: Assertion) -> bool:

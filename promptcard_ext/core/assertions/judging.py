@@ -50,12 +50,12 @@ def check_one(one: Compiled, answer: Answer) -> Verdict:
 
 def outage(error: ProviderError) -> Finding:
     """Return what a further call that failed means for the verdict: nobody judged, or our error; never pass or fail."""
-    outcome = Outcome.UNSCORED if error.code in _NOT_ASKED else Outcome.ERROR
+    outcome = Outcome.UNSCORED if error.code in NOT_ASKED else Outcome.ERROR
     return Finding(outcome, error.code, str(error))
 
 
 # Nothing broke: the run decided not to ask.
-_NOT_ASKED = frozenset({"budget_exhausted", "not_recorded"})
+NOT_ASKED = frozenset({"budget_exhausted", "budget_unpriced", "not_recorded"})
 
 
 def verdict(one: Compiled, finding: Finding) -> Verdict:

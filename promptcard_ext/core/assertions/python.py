@@ -3,10 +3,12 @@
 Code in a card is code of whoever wrote the card. A process runs it only after it has said so itself (`allow`): the
 command line and `pc.run` do, for their own user; a worker, which runs the cards of others, never does, and there the
 assertion is *unscored*. There is no sandbox and no time limit: it is the user's own code on the user's own machine.
+What comes from a workspace, where others write, is distrusted wherever it goes in this process (`distrust`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import msgspec
 from promptcard_ext.core.answer import Answer
 from promptcard_ext.core.assertions import python_code
 from promptcard_ext.core.assertions.base import NO_TEXT, Assertion, Check, Finding, register
-from promptcard_ext.core.assertions.checks import CheckMissing
+from promptcard_ext.core.assertions.checks import PREFIX, CheckMissing
 from promptcard_ext.core.assertions.python_result import NotAResult, finding_of
 from promptcard_ext.core.results import Outcome
 
@@ -23,12 +25,19 @@ MAX_SOURCE_CHARS = 50_000
 NOT_HERE = Finding(
     Outcome.UNSCORED, "python_not_here", "Assertions in Python run in your own process only, and this is a worker's."
 )
+NOT_TRUSTED = Finding(
+    Outcome.UNSCORED,
+    "python_not_trusted",
+    "This Python came from a workspace, where others may have written it. Read it, then: cases(..., trust=True).",
+)
 
 
 class _Permission:
     """Whether this process runs Python from cards, and where it looks for their files."""
 
     base: Path | None = None
+    # By source, and not by object: a copy of the case, or the case in another run, is as foreign.
+    distrusted: set[str] = set()  # noqa: RUF012  one for the process
 
 
 _permission = _Permission()
@@ -48,6 +57,26 @@ def allow(base: str | Path | None = None) -> None:
 def forbid() -> None:
     """Take back what `allow` allowed."""
     _permission.base = None
+
+
+def distrust(assertions: Iterable[Assertion]) -> None:
+    """Never run, in this process, the Python of assertions that others may have written."""
+    _permission.distrusted |= _sources(assertions)
+
+
+def trust(assertions: Iterable[Assertion]) -> None:
+    """Take back what `distrust` said of these."""
+    _permission.distrusted -= _sources(assertions)
+
+
+def _sources(assertions: Iterable[Assertion]) -> set[str]:
+    found: set[str] = set()
+    for assertion in assertions:
+        # A function that this program decorated is this program's, whoever names it.
+        if assertion.kind == "python" and not str(assertion.value).startswith(PREFIX):
+            found.add(assertion.value)
+        found |= _sources(assertion.assertions)
+    return found
 
 
 def allowed() -> bool:
@@ -75,6 +104,8 @@ def python(assertion: Assertion) -> Check:
         base = _permission.base
         if base is None:
             return NOT_HERE
+        if source in _permission.distrusted:
+            return NOT_TRUSTED
         if answer.output is None and answer.generation.tool_calls is None:
             return NO_TEXT
         return _judged(assertion, base, answer)

@@ -121,7 +121,7 @@ def _judged(text: str, dialect: str, access: Access) -> Finding:
         return TOO_COMPLEX
 
 
-def _statements(statements: list[exp.Expression], access: Access) -> Finding:
+def _statements(statements: list[exp.Expr], access: Access) -> Finding:
     from sqlglot import exp
 
     if not statements:
@@ -137,7 +137,7 @@ def _statements(statements: list[exp.Expression], access: Access) -> Finding:
     return _NOT_UNDERSTOOD if undecided else PASSED
 
 
-def _complete(statement: exp.Expression) -> bool:
+def _complete(statement: exp.Expr) -> bool:
     from sqlglot import exp
 
     if isinstance(statement, exp.Select | exp.Update):
@@ -151,7 +151,7 @@ def _complete(statement: exp.Expression) -> bool:
     return isinstance(statement, (exp.Query, exp.DDL, exp.DML, *_others()))
 
 
-def _others() -> tuple[type[exp.Expression], ...]:
+def _others() -> tuple[type[exp.Expr], ...]:
     from sqlglot import exp
 
     return (

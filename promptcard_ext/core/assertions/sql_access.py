@@ -29,7 +29,7 @@ class Access(NamedTuple):
     tables: tuple[Any, ...] | None
     columns: tuple[Any, ...] | None
 
-    def refused(self, statement: exp.Expression) -> str | None:
+    def refused(self, statement: exp.Expr) -> str | None:
         """Return the first table or column that the statement touches and may not, or None."""
         if self.tables is None and self.columns is None:
             return None
@@ -69,7 +69,7 @@ def _first_refused(touched: Iterable[Sequence[str]], patterns: tuple[Any, ...]) 
 class _Touched:
     """The tables of one statement, by the query or change that names them."""
 
-    def __init__(self, statement: exp.Expression) -> None:
+    def __init__(self, statement: exp.Expr) -> None:
         from sqlglot import exp
 
         self._statement = statement
@@ -114,7 +114,7 @@ class _Touched:
         names = [f"{how}::null::{name}"]
         yield [*names, f"{how}::{near[0].name}::{name}"] if len(near) == 1 else names
 
-    def _all_of(self, node: exp.Expression, how: str) -> Iterator[list[str]]:
+    def _all_of(self, node: exp.Expr, how: str) -> Iterator[list[str]]:
         for table in self._named[id(_place(node))]:
             yield [f"{how}::{table.name}::*", f"{how}::null::*"]
 
@@ -129,7 +129,7 @@ def _inserted(insert: exp.Insert) -> Iterator[list[str]]:
         yield [f"insert::{target.name}::{name}", f"insert::null::{name}"]
 
 
-def _place(node: exp.Expression) -> exp.Expression:
+def _place(node: exp.Expr) -> exp.Expr:
     """Return the query or change that a table or column is named in."""
     from sqlglot import exp
 
@@ -183,7 +183,7 @@ def _is_cte(table: exp.Table) -> bool:
 
     if table.db:
         return False
-    node: exp.Expression = table
+    node: exp.Expr = table
     while (parent := node.parent) is not None:
         if isinstance(parent, exp.With):
             seen = parent.expressions if parent.args.get("recursive") else parent.expressions[: node.index]
@@ -196,5 +196,5 @@ def _is_cte(table: exp.Table) -> bool:
     return False
 
 
-def _has(ctes: Iterable[exp.Expression], name: str) -> bool:
+def _has(ctes: Iterable[exp.Expr], name: str) -> bool:
     return any(cte.alias.lower() == name.lower() for cte in ctes)

@@ -110,7 +110,9 @@ def _check_settings(prepared: Prepared, caller: Caller) -> None:
     for reference in prepared.plan.models:
         provider, _ = caller.provider(reference)
         check = getattr(provider, "check_settings", None)
-        for card in prepared.plan.cards if check is not None else ():
+        if check is None:
+            continue
+        for card in prepared.plan.cards:
             check(card.settings)
 
 
@@ -118,7 +120,7 @@ def _check_prices(prepared: Prepared, caller: Caller) -> None:
     if caller.purse is None or caller.options.mode is Mode.REPLAY:
         return
     options = caller.options
-    further = sorted(prepared.judges | ({options.embedder} if options.embedder else set()))
+    further = sorted(prepared.named_models | ({options.embedder} if options.embedder else set()))
     for reference in dict.fromkeys((*prepared.plan.models, *options.judges, *further)):
         provider, model = caller.provider(reference)
         if caller.price(provider, model) is None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from promptcard_ext.core.answer import Answer
 from promptcard_ext.core.assertions.base import Compiled, Finding
-from promptcard_ext.core.assertions.judging import check_one, grade, judge, verdict
+from promptcard_ext.core.assertions.judging import NOT_ASKED, check_one, grade, judge, verdict
 from promptcard_ext.core.assertions.sets import explain
 from promptcard_ext.core.card import Message, ModelSettings
 from promptcard_ext.core.composition import combine
@@ -91,7 +91,7 @@ class Trials:
         return self._seeded[key]
 
     def _without_answer(self, item: Item, provider: Provider, request: Request, error: ProviderError) -> ItemResult:
-        outcome = Outcome.UNSCORED if error.code in _NOT_ASKED else Outcome.ERROR
+        outcome = Outcome.UNSCORED if error.code in NOT_ASKED else Outcome.ERROR
         raw: str | None = getattr(error, "raw", None)
         # A reply that nobody can read was paid for all the same, and is kept.
         asked = request_hash(provider, request) if raw is not None else ""
@@ -158,10 +158,6 @@ class Trials:
             cached=cached,
             calls=calls,
         )
-
-
-# Nothing broke: the run decided not to call.
-_NOT_ASKED = frozenset({"budget_exhausted", "budget_unpriced", "not_recorded"})
 
 
 def _interrupted(checks: Sequence[Compiled], answer: Answer) -> tuple[Verdict, ...]:

@@ -109,9 +109,11 @@ class Survey:
     def _case(self, index: int, weight: float, loads: Loads) -> None:
         plan = self._plan
         case = self._prepared.case(index)
-        further = calls_per_item(case, self._judges, self._embedder, plan.per_group)
         for card in range(len(plan.cards)):
-            given = prompt_tokens(case.prompt(plan.cards, card), plan.cards[card].settings)
+            prompt = case.prompt(plan.cards, card)
+            turns = 1 + sum(message.role == "assistant" for message in prompt)
+            further = calls_per_item(case, self._judges, self._embedder, plan.per_group, turns)
+            given = prompt_tokens(prompt, plan.cards[card].settings)
             for model, reference in enumerate(plan.models):
                 called = sum(self._to_call(index, repeat, model, card) for repeat in range(plan.repeats)) * weight
                 key = LoadKey("answer", reference, self._labels[card], reference)

@@ -357,3 +357,19 @@ def test_any_text_is_refused_or_judged_and_nothing_else_happens(source: str) -> 
         return
     one = verdict(assertion, source)
     assert one.outcome in (PASS, ERROR)
+
+
+def test_python_from_a_workspace_runs_only_after_its_reader_has_said_so(tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text("def get_assert(output): return True")
+    function = check(lambda output: True)
+    inline, file = Assertion("python", "len(output) == 5"), Assertion("not-python", "file://theirs.py")
+    inside = Assertion("assert-set", assertions=(inline, file))
+    python.distrust([inside, function.assertion()])
+    try:
+        for one in (inline, file, msgspec.structs.replace(inline, metric="copied")):
+            assert (verdict(one).outcome, verdict(one).reason) == (UNSCORED, "python_not_trusted")
+        assert verdict(function.assertion()).reason != "python_not_trusted"
+        assert of("len(output) == 6").outcome is FAIL
+    finally:
+        python.trust([inside])
+    assert (verdict(inline).outcome, verdict(file).outcome) == (PASS, FAIL)
