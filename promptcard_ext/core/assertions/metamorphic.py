@@ -145,8 +145,8 @@ def _compared(
 def _sum_up(parts: Sequence[Verdict], threshold: float) -> Finding:
     outcome, _ = combine(parts, threshold)
     judged = [part.outcome is Outcome.PASS for part in parts if part.points is not None]
-    # Of those that were answered: what a failed call would have said is not guessed.
-    score = sum(judged) / len(judged) if judged and outcome in (Outcome.PASS, Outcome.FAIL) else None
+    # Not known while one is undecided: a set around it must not take the share of the others for its score.
+    score = sum(judged) / len(judged) if len(judged) == len(parts) else None
     if outcome is Outcome.PASS:
         return Finding(outcome, score=score, parts=tuple(parts))
     reason, message = explain(outcome, parts)

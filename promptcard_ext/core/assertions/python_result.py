@@ -55,9 +55,11 @@ def _finding(said: Any, threshold: float | None, uid: str, depth: int) -> Findin
     if not isinstance(passed, bool):
         raise NotAResult(f"The check's 'pass' is {_kind(passed)}; it must be true or false.")
     if score is None:
+        # With parts a missing score would mean that one of them is undecided.
+        sure = float(passed) if parts else None
         if passed:
-            return Finding(Outcome.PASS, parts=parts)
-        return Finding(Outcome.FAIL, "check_failed", reason or "The check says no.", parts=parts)
+            return Finding(Outcome.PASS, score=sure, parts=parts)
+        return Finding(Outcome.FAIL, "check_failed", reason or "The check says no.", sure, parts)
     return _scored(_number(score), passed, threshold, reason, parts, above=None)
 
 

@@ -68,7 +68,7 @@ def test_the_same_case_is_changed_in_the_same_way_again_and_another_in_another()
     ("failing", "threshold", "outcome", "reason", "score"),
     [
         (1, None, ERROR, "provider_5xx", None),
-        (1, 0.75, PASS, None, 1.0),
+        (1, 0.75, PASS, None, None),
         (1, 0.8, ERROR, "provider_5xx", None),
         (4, 0.0, ERROR, "provider_5xx", None),
         (4, 0.1, ERROR, "provider_5xx", None),
@@ -94,7 +94,7 @@ def test_a_changed_prompt_without_an_answer_is_undecided(
 def test_one_that_changed_decides_although_another_is_undecided() -> None:
     said: list[Any] = [FAILED, "no", "yes", "yes"]
     one = graded(Assertion("metamorphic"), ANSWER, Asks(lambda _: said.pop(0)))
-    assert (one.outcome, one.reason, one.score) == (FAIL, "not_invariant", pytest.approx(2 / 3))
+    assert (one.outcome, one.reason, one.score, one.points) == (FAIL, "not_invariant", None, None)
     assert "2 of 3 changed prompts, 1 undecided" in one.message
 
 

@@ -20,6 +20,7 @@ from promptcard_ext.core.assertions.checks import PREFIX, PythonCheck, check
 from promptcard_ext.core.assertions.judging import judge
 from promptcard_ext.core.card import Message
 from promptcard_ext.core.case import Case
+from promptcard_ext.core.composition import combine
 from promptcard_ext.core.errors import CardError
 from promptcard_ext.core.results import Generation, Outcome, Tokens, Verdict
 
@@ -120,6 +121,13 @@ def test_a_result_may_have_parts_and_named_scores() -> None:
         (PASS, 0.25, "tone", 0.0),
     ]
     assert len({part.uid for part in one.parts}) == 3
+
+
+@pytest.mark.parametrize(("said", "points"), [(True, 1.0), (False, 0.0)])
+def test_a_verdict_with_parts_and_without_a_score_is_not_taken_for_an_open_one(said: bool, points: float) -> None:
+    one = of(f"{{'pass': {said}, 'componentResults': [True, False]}}")
+    assert one.points == points
+    assert combine([one], 0.5)[0] is (PASS if said else FAIL)
 
 
 @pytest.mark.parametrize(("value", "outcome"), [(numpy.True_, PASS), (numpy.False_, FAIL), (numpy.float32(0.5), PASS)])
