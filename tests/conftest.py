@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 from redis import Redis
@@ -22,6 +23,10 @@ from tests.support import Program, Tenant, new_tenant, temporary_home
 # A job in the background of a shell ignores Ctrl-C, and so would every program that the tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# An example that takes long is one that another program took the processor from.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 NewActor = Callable[..., Actor]
 StartWorker = Callable[..., Program]

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from promptcard_ext.core.errors import PromptCardError
+
+if TYPE_CHECKING:
+    from promptcard_ext.cli.sources import Source
+
+Severity = Literal["error", "warning"]
 
 
 def add(commands: Any) -> None:
@@ -24,36 +31,68 @@ def add(commands: Any) -> None:
 
 
 def _lint(arguments: argparse.Namespace) -> int:
-    from promptcard_ext.cli import complain
+    wrong = [_is_wrong(path, arguments.strict) for path in arguments.files]
+    return 2 if any(wrong) else 0
 
-    wrong = 0
-    for path in arguments.files:
+
+def _is_wrong(path: Path, strict: bool) -> bool:
+    """Print what is to say about a file; tell whether it is wrong."""
+    from promptcard_ext.cli import complain
+    from promptcard_ext.cli.sources import open_sources
+    from promptcard_ext.core.assertions import python
+
+    # Whoever checks a file wrote it, or is about to run it; Python in it is parsed here, and not run.
+    python.allow(path.parent)
+    try:
+        sources = open_sources(path)
+    except PromptCardError as error:
+        complain(error)
+        return True
+    found: list[Severity] = []
+    for source in sources:
+        for severity, line in _remarks(source):
+            sys.stderr.write(f"{line}\n")
+            found.append(severity)
         try:
-            wrong += _check(path, arguments.strict)
+            _prepare(source)
         except PromptCardError as error:
             complain(error)
-            wrong += 1
-    return 2 if wrong else 0
+            found.append("error")
+    _print_verdict(sources, found.count("error"), found.count("warning"))
+    return "error" in found or (strict and bool(found))
 
 
-def _check(path: Path, strict: bool) -> bool:
-    """Print what is to say about a file; tell whether it is wrong."""
-    from promptcard_ext.cli.sources import open_source
-    from promptcard_ext.core.matrix import Plan
+def _remarks(source: Source) -> Iterator[tuple[Severity, str]]:
     from promptcard_ext.core.static_check import check
 
-    source = open_source(path)
-    if len(source.cases):
-        Plan(source.versions, ["simulated:echo"], source.cases).prepare()
-    errors = warnings = 0
     for notice in source.notices:
-        sys.stderr.write(f"{notice}\n")
-        errors, warnings = errors + (notice.severity == "error"), warnings + (notice.severity != "error")
+        if notice.severity != "info":
+            yield "warning", str(notice)
+    number: Counter[str] = Counter()
+    idle: Counter[tuple[str, str]] = Counter()
+    versions = Counter(card.name for card in source.versions)
     for card in source.versions:
+        number[card.name] += 1
         for problem in check(card):
-            place = f"{problem.where}, line {problem.line}, column {problem.column}" if problem.line else problem.where
-            sys.stderr.write(f"{path}: {card.label}: {place}: {problem.message} [{problem.code}]\n")
-            errors, warnings = errors + (problem.severity == "error"), warnings + (problem.severity != "error")
-    verdict = "all right" if not errors + warnings else f"{errors} errors, {warnings} warnings"
-    print(f"{path}: {source.name}: {len(source.versions)} versions, {len(source.cases)} cases, {verdict}")
-    return bool(errors or (strict and warnings))
+            place = f"{card.name}, version {number[card.name]}"
+            if problem.code == "variable_unused":
+                # The versions in a file share their variables: one is idle when no version uses it.
+                idle[card.name, problem.message] += 1
+                if idle[card.name, problem.message] < versions[card.name]:
+                    continue
+                place = card.name
+            yield problem.severity, f"{source.path}: {place}: {problem}"
+
+
+def _prepare(source: Source) -> None:
+    from promptcard_ext.core.matrix import Plan
+
+    if source.versions and len(source.cases):
+        Plan(source.versions, ["simulated:echo"], source.cases).prepare()
+
+
+def _print_verdict(sources: list[Source], errors: int, warnings: int) -> None:
+    first = sources[0]
+    versions = sum(len(source.versions) for source in sources)
+    verdict = f"{errors} errors, {warnings} warnings" if errors or warnings else "all right"
+    print(f"{first.path}: {first.name}: {versions} versions, {len(first.cases)} cases, {verdict}")

@@ -17,11 +17,13 @@ from promptcard_ext.core.fields import coerce_fields
 from promptcard_ext.core.identity import digest
 from promptcard_ext.core.messages import Example, Message, Role
 from promptcard_ext.core.model_settings import ModelSettings
-from promptcard_ext.core.template import MAX_TEMPLATE_CHARS, Template, locate, parse
+from promptcard_ext.core.template import MAX_TEMPLATE_CHARS, Template, locate, parse_all
 from promptcard_ext.core.variables import Variable
 
 __all__ = ["Card", "Example", "Message", "ModelSettings", "Source", "Variable"]
 
+# Of all messages and examples together.
+MAX_CARD_CHARS = 500_000
 NAME = re.compile(r"[a-z][a-z0-9-]{0,99}")
 Tag = Annotated[str, Meta(min_length=1, max_length=50)]
 _CONTENT_KEYS = frozenset({"messages", "variables", "settings", "examples", "includes"})
@@ -102,12 +104,14 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
         problem = ""
         if bool(self.template) == bool(self.messages):
             problem = "needs either 'template' or 'messages'"
-        elif self.messages and self.system:
-            problem = "has 'messages' and 'system'; write the system message as the first of the messages"
-        elif any(not 0 < len(message.content) <= MAX_TEMPLATE_CHARS for message in self.messages):
-            problem = f"has a message that is empty or longer than {MAX_TEMPLATE_CHARS:,} characters"
         elif self.messages and all(message.role != "user" for message in self.messages):
             problem = "has no user message"
+        elif self.messages and self.system:
+            problem = "has 'messages' and 'system'; write the system message as the first of the messages"
+        elif sum(len(one.text) for one in self.sources) > MAX_CARD_CHARS:
+            problem = f"has messages of more than {MAX_CARD_CHARS:,} characters"
+        elif any(not 0 < len(message.content) <= MAX_TEMPLATE_CHARS for message in self.messages):
+            problem = f"has a message that is empty or longer than {MAX_TEMPLATE_CHARS:,} characters"
         elif self.messages and self.messages[-1].role == "system":
             problem = "ends with a system message, and so has nothing to answer"
         if problem:
@@ -119,8 +123,8 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
         if len(set(declared)) < len(declared):
             twice = next(name for name in declared if declared.count(name) > 1)
             raise CardError(f"Card '{self.name}' declares variable '{twice}' twice.", code="variable_twice")
-        for name in sorted(used - set(declared)) if declared else ():
-            raise self._undeclared(name, declared)
+        if declared and (undeclared := sorted(used - set(declared))):
+            raise self._undeclared(undeclared, declared)
         for variable in self.variables:
             if variable.type == "secret" and variable.name in used:
                 raise self._located(
@@ -130,29 +134,30 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
                     "What a prompt says is stored and sent; a secret is for code of your own, not for the model.",
                 )
 
-    def _undeclared(self, name: str, declared: list[str]) -> TemplateError:
-        close = difflib.get_close_matches(name, declared, 1)
-        return self._located(
-            f"Card '{self.name}' uses a variable '{name}' that it does not declare",
-            name,
-            "unknown_variable",
-            f"Did you mean '{close[0]}'?" if close else "Add it to the card's variables.",
-        )
+    def _undeclared(self, names: list[str], declared: list[str]) -> TemplateError:
+        close = difflib.get_close_matches(names[0], declared, 1)
+        hint = f"Did you mean '{close[0]}'?" if close else "Add it to the card's variables."
+        if others := [f"'{name}' ({self._place(name)[0]})" for name in names[1:11]]:
+            hint += f" Also not declared: {', '.join(others)}{', …' if len(names) > 11 else ''}."
+        problem = f"Card '{self.name}' uses a variable '{names[0]}' that it does not declare"
+        return self._located(problem, names[0], "unknown_variable", hint)
 
     def _located(self, problem: str, name: str, code: str, hint: str) -> TemplateError:
+        place, line, column = self._place(name)
+        return TemplateError(f"{problem} ({place}).", line=line, column=column, code=code, hint=hint)
+
+    def _place(self, name: str) -> tuple[str, int, int]:
+        """Return in words, as line and as column where a variable is used first."""
         holder = next(one for one in self._all_templates() if name in one.own_variables)
         line, column = locate(holder.source, name)
         inside = f" of {holder.name}" if holder.name != self._where else ""
-        return TemplateError(
-            f"{problem} (line {line}, column {column}{inside}).", line=line, column=column, code=code, hint=hint
-        )
+        return f"line {line}, column {column}{inside}", line, column
 
     def _all_templates(self) -> Iterator[Template]:
         """Yield the templates of the messages, and then those that they include."""
-        own = [parsed for _, parsed in self._parsed]
-        yield from own
-        for one in own:
-            yield from one.all_included()
+        yield from self.templates
+        for one in self.templates:
+            yield from one.all_included().values()
 
     @property
     def _where(self) -> str:
@@ -179,20 +184,24 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
         return (*given[:last_user], *shown, *given[last_user:])
 
     @cached_property
+    def templates(self) -> tuple[Template, ...]:
+        """The parsed templates of `sources`, in the same order."""
+        return parse_all([one.text for one in self.sources], self._where, self.includes)
+
+    @cached_property
     def _parsed(self) -> tuple[tuple[Role, Template], ...]:
         """Role and parsed template of every message."""
-        includes = tuple(sorted(self.includes.items()))
-        return tuple((one.role, parse(one.text, self._where, includes)) for one in self.sources)
+        return tuple((source.role, one) for source, one in zip(self.sources, self.templates, strict=True))
 
     @cached_property
     def used_variables(self) -> frozenset[str]:
         """Names of the variables that the templates use, those of included texts among them."""
-        return frozenset().union(*(parsed.variables for _, parsed in self._parsed))
+        return frozenset().union(*(one.variables for one in self.templates))
 
     @cached_property
     def references(self) -> frozenset[str]:
         """What the templates include, directly or through another text: ``house-style@2``."""
-        return frozenset().union(*(parsed.references for _, parsed in self._parsed))
+        return frozenset().union(*(one.references for one in self.templates))
 
     def compose(self, cards: inclusion.Cards) -> Card:
         """Return the card with the texts of all cards that it includes, so that it stands for itself.

@@ -116,6 +116,9 @@ def _getitem(node: nodes.Getitem) -> Expression:
 
     def get(scope: Scope, rendering: Rendering) -> Any:
         value, wanted = owner(scope, rendering), key(scope, rendering)
+        if type(wanted) is tuple:
+            # Every look-up computes its hash anew.
+            rendering.read(wanted)
         return value if type(value) is Missing else lookup(value, wanted)
 
     return get

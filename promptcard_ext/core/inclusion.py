@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from promptcard_ext.core.errors import CardError
-from promptcard_ext.core.template import Template
+from promptcard_ext.core.template import parse, parse_all
 from promptcard_ext.core.template_language import REFERENCE
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def composed(card: Card, cards: Cards) -> Card:
     """
     find = cards if callable(cards) else _finder(cards)
     texts: dict[str, str] = {}
-    wanted = [reference for source in card.sources for reference in _references(source.text, f"card '{card.name}'")]
+    wanted = [reference for one in card.templates for reference in one.included]
     while wanted:
         reference = wanted.pop()
         if reference in texts:
@@ -43,7 +43,7 @@ def composed(card: Card, cards: Cards) -> Card:
                 raise CardError(
                     f"Card '{card.name}' would include two different texts as '{carried}'.", code="include_conflict"
                 )
-        wanted.extend(_references(texts[reference], f"card '{reference}'"))
+        wanted.extend(parse(texts[reference], f"card '{reference}'").included)
     return msgspec.structs.replace(card, includes=_reachable(card, texts))
 
 
@@ -65,10 +65,6 @@ def check_carried(card: Card) -> None:
 def _finder(cards: Iterable[Card]) -> Find:
     known = {(one.name, one.version): one for one in cards}
     return lambda name, version: known.get((name, version))
-
-
-def _references(source: str, name: str) -> Iterator[str]:
-    return iter(Template(source, name).included)
 
 
 def _included(card: Card, reference: str, find: Find) -> Card:
@@ -97,9 +93,8 @@ def _text(card: Card, reference: str) -> str:
 
 
 def _reachable(card: Card, texts: dict[str, str]) -> dict[str, str]:
-    reached: set[str] = set()
-    for source in card.sources:
-        reached |= Template(source.text, f"card '{card.name}'", texts).references
+    parsed = parse_all([source.text for source in card.sources], f"card '{card.name}'", texts)
+    reached = frozenset().union(*(one.references for one in parsed))
     return {reference: texts[reference] for reference in sorted(reached)}
 
 

@@ -135,7 +135,7 @@ class Rendering:
         if type(value) is str:
             if len(value) > MAX_TEXT_CHARS:
                 raise TooCostly(f"it works with a text of more than {MAX_TEXT_CHARS:,} characters")
-            self.charge(len(value))
+            self.charge(_weight(value))
             return value
         if type(value) not in _SMALL:
             self.read(value)
@@ -149,8 +149,13 @@ class Rendering:
         """
         if len(text) > MAX_OUTPUT_CHARS:
             raise TooCostly(f"it makes a text of more than {MAX_OUTPUT_CHARS:,} characters")
-        self.charge(len(text))
+        self.charge(_weight(text))
         return text
+
+
+def _weight(text: str) -> int:
+    """Return what reading ``text`` and keeping a copy takes: where not all is ASCII, four bytes a character."""
+    return len(text) if text.isascii() else 2 * len(text)
 
 
 def size(value: Any, most: int) -> int:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from jinja2 import nodes
 
-from promptcard_ext.core.card import Card, Source
+from promptcard_ext.core.card import Card
 from promptcard_ext.core.statements import loop_names
 from promptcard_ext.core.template import Template
 from promptcard_ext.core.template_language import locate, parse_tree
@@ -46,36 +46,46 @@ def check(card: Card) -> tuple[Problem, ...]:
         >>> print(*check(Card("c", "Hi {{ who }}", variables=(Variable("who"), Variable("tone")))))
         variables[1]: warning: Variable 'tone' is declared and not used. [variable_unused]
     """
-    problems = [*_unresolved(card), *_unused(card)]
-    for source, text in _texts(card):
-        problems += _shadowed(card, source.place, text)
-        if source.role == "system":
-            problems += _untrusted(card, source.place, text)
+    problems = list(_unused(card))
+    for text in _texts(card):
+        problems += [*_unresolved(text), *_shadowed(card, text)]
+        if text.in_system:
+            problems += _untrusted(card, text)
     return tuple(sorted(set(problems), key=lambda one: (one.severity, one.where, one.line, one.column, one.code)))
 
 
-def _texts(card: Card) -> Iterator[tuple[Source, Template]]:
-    """Yield every template with its place; an included one with its reference, and the role it is included into."""
-    for source in card.sources:
-        template = Template(source.text, f"card '{card.name}'", card.includes)
-        yield source, template
-        for reference in sorted(template.references - template.unresolved):
-            text = card.includes[reference]
-            yield Source(reference, source.role, text), Template(text, f"card '{reference}'", card.includes)
+class _Text(NamedTuple):
+    """A template of the card or one that is included, its place, and whether it goes into a system message."""
+
+    where: str
+    template: Template
+    in_system: bool
 
 
-def _unresolved(card: Card) -> Iterator[Problem]:
-    for source in card.sources:
-        template = Template(source.text, f"card '{card.name}'", card.includes)
-        for reference, included in template.included.items():
-            if included is None:
-                line, column = locate(template.source, reference)
-                message = f"The text of '{reference}' is not there; the card has not been composed."
-                yield Problem("include_unresolved", "error", message, source.place, line, column)
+def _texts(card: Card) -> list[_Text]:
+    """Return every template once, an included one with its reference as its place."""
+    own = [
+        _Text(source.place, template, source.role == "system")
+        for source, template in zip(card.sources, card.templates, strict=True)
+    ]
+    included: dict[str, _Text] = {}
+    for text in own:
+        for reference, template in text.template.all_included().items():
+            in_system = text.in_system or (reference in included and included[reference].in_system)
+            included[reference] = _Text(reference, template, in_system)
+    return [*own, *included.values()]
+
+
+def _unresolved(text: _Text) -> Iterator[Problem]:
+    for reference, included in text.template.included.items():
+        if included is None:
+            line, column = locate(text.template.source, reference)
+            message = f"The text of '{reference}' is not there; the card has not been composed."
+            yield Problem("include_unresolved", "error", message, text.where, line, column)
 
 
 def _unused(card: Card) -> Iterator[Problem]:
-    if any(Template(source.text, "", card.includes).unresolved for source in card.sources):
+    if any(template.unresolved for template in card.templates):
         # A text that is not there yet may use them.
         return
     for index, variable in enumerate(card.variables):
@@ -85,26 +95,26 @@ def _unused(card: Card) -> Iterator[Problem]:
             yield Problem("variable_unused", "warning", message, f"variables[{index}]")
 
 
-def _untrusted(card: Card, where: str, template: Template) -> Iterator[Problem]:
+def _untrusted(card: Card, text: _Text) -> Iterator[Problem]:
     for variable in card.variables:
-        if variable.trust == "untrusted" and variable.name in template.own_variables:
-            line, column = locate(template.source, variable.name)
+        if variable.trust == "untrusted" and variable.name in text.template.own_variables:
+            line, column = locate(text.template.source, variable.name)
             message = (
                 f"The untrusted variable '{variable.name}' is used in a system message, which the model obeys first."
             )
-            yield Problem("untrusted_in_system", "warning", message, where, line, column)
+            yield Problem("untrusted_in_system", "warning", message, text.where, line, column)
 
 
-def _shadowed(card: Card, where: str, template: Template) -> Iterator[Problem]:
+def _shadowed(card: Card, text: _Text) -> Iterator[Problem]:
     known = {variable.name for variable in card.variables} or card.used_variables
-    tree = parse_tree(template.source, template.name)
-    for loop, outer in _loops(tree, frozenset()):
+    source = text.template.source
+    for loop, outer in _loops(parse_tree(source, text.template.name), frozenset()):
         for name in loop_names(loop):
             what = "the variable" if name in known else "the variable of an outer loop" if name in outer else ""
             if what:
                 message = f"The loop variable '{name}' hides {what} of the same name."
-                column = _column_of(template.source, loop.lineno, name)
-                yield Problem("variable_shadowed", "warning", message, where, loop.lineno, column)
+                column = _column_of(source, loop.lineno, name)
+                yield Problem("variable_shadowed", "warning", message, text.where, loop.lineno, column)
 
 
 def _loops(node: nodes.Node, outer: frozenset[str]) -> Iterator[tuple[nodes.For, frozenset[str]]]:

@@ -7,7 +7,7 @@ the text; functions of our own evaluate it, so that every step and every value c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -27,9 +27,10 @@ from promptcard_ext.core.rendering import (
 from promptcard_ext.core.statements import Failed, Statement, count_nodes, names_used, statements
 from promptcard_ext.core.template_language import MAX_TEMPLATE_CHARS, locate, parse_tree
 
-__all__ = ["MAX_OUTPUT_CHARS", "MAX_TEMPLATE_CHARS", "Template", "locate", "parse"]
+__all__ = ["MAX_OUTPUT_CHARS", "MAX_TEMPLATE_CHARS", "Template", "locate", "parse", "parse_all"]
 
 MAX_INCLUDE_DEPTH = 5
+_SMALL_CHARS = 5_000
 
 
 class Template:
@@ -94,8 +95,8 @@ class Template:
 
         return write
 
-    def all_included(self) -> Iterator[Template]:
-        """Yield every text that is included, each once."""
+    def all_included(self) -> dict[str, Template]:
+        """Return every text that is included, directly or through another one, by its reference."""
         seen: dict[str, Template] = {}
         waiting = [self]
         while waiting:
@@ -103,7 +104,7 @@ class Template:
                 if one is not None and reference not in seen:
                     seen[reference] = one
                     waiting.append(one)
-        yield from seen.values()
+        return seen
 
     def render(self, variables: Mapping[str, Any]) -> str:
         """Return the text with every variable in its place.
@@ -212,15 +213,19 @@ def _includes(tree: nodes.Template) -> Iterator[tuple[str, int]]:
             yield node.template.value, node.lineno
 
 
-def parse(source: str, name: str = "template", includes: tuple[tuple[str, str], ...] = ()) -> Template:
-    """Return the parsed template, from a cache when the same text was parsed before.
-
-    Args:
-        includes: Pairs of reference and text.
-    """
-    return _parse_cached(source, name, includes)
+def parse(source: str, name: str = "template") -> Template:
+    """Return the parsed template, from a cache when the same text was parsed before."""
+    return (_parse_small if len(source) <= _SMALL_CHARS else _parse_large)(source, name)
 
 
-@lru_cache(maxsize=512)
-def _parse_cached(source: str, name: str, includes: tuple[tuple[str, str], ...]) -> Template:
-    return Template(source, name, dict(includes))
+def parse_all(sources: Iterable[str], name: str, includes: Mapping[str, str]) -> tuple[Template, ...]:
+    """Return parsed templates; a text that several of them include is parsed once."""
+    if not includes:
+        return tuple(parse(source, name) for source in sources)
+    library = _Library(includes)
+    return tuple(Template(source, name, _library=library) for source in sources)
+
+
+# Parsed, a template takes up to 45 times the memory of its text: few of the large ones are kept.
+_parse_small = lru_cache(maxsize=512)(Template)
+_parse_large = lru_cache(maxsize=16)(Template)

@@ -19,6 +19,7 @@ from promptcard_ext.core.rendering import MAX_ITERATIONS, MAX_OUTPUT_CHARS, Miss
 Filter = Callable[..., Any]
 MAX_NUMBER_CHARS = 400
 _PATTERN_WORK = 300_000
+_ITEM_WORK = 30
 FILTERS: dict[str, Filter] = {}
 
 
@@ -44,9 +45,19 @@ def lookup(value: Any, key: Any) -> Any:
     return Missing(str(key) if isinstance(key, str | int) else "")
 
 
-def _lookup_path(value: Any, path: str | int) -> Any:
-    for part in str(path).split("."):
-        value = lookup(value, int(part) if part.isdecimal() else part)
+Path = tuple[str | int, ...]
+
+
+def _path(rendering: Rendering, attribute: str | int, count: int) -> Path:
+    """Return the keys of ``order.items.0``, and charge for following them in ``count`` values."""
+    parts = str(attribute).split(".")
+    rendering.charge(10 * count * len(parts))
+    return tuple(int(part) if part.isdecimal() else part for part in parts)
+
+
+def _follow(value: Any, path: Path) -> Any:
+    for key in path:
+        value = lookup(value, key)
         if type(value) is Missing:
             raise MissingValue(value)
     return value
@@ -115,6 +126,9 @@ def round_(_: Rendering, value: Any, precision: int = 0, method: str = "common")
     digits = max(-300, min(int(precision), 300))
     if method == "common":
         return round(value, digits)
+    if not isinstance(value, int | float):
+        # A text or list times a number would be that many copies.
+        raise TypeError(f"'round' needs a number, not {type(value).__name__}")
     factor = 10**digits
     return getattr(math, method)(value * factor) / factor
 
@@ -138,11 +152,10 @@ def sort(
     items = _items(rendering, "sort", values)
     # Each comparison may read both values whole.
     rendering.charge(rendering.read(items) * len(items).bit_length())
-    paths = [] if attribute is None else str(attribute).split(",")
-    rendering.charge(10 * len(items) * len(paths))
+    paths = [] if attribute is None else [_path(rendering, one, len(items)) for one in str(attribute).split(",")]
 
     def key(item: Any) -> Any:
-        found = [_lookup_path(item, path) for path in paths] if paths else [item]
+        found = [_follow(item, path) for path in paths] if paths else [item]
         return found if case_sensitive else [_ignore_case(one) for one in found]
 
     return sorted(items, key=key, reverse=reverse)
@@ -155,9 +168,10 @@ def unique(
     """Keep the first of equal items; texts are equal without regard to case unless ``case_sensitive``."""
     items = _items(rendering, "unique", values)
     rendering.charge(10 * len(items))
+    path = () if attribute is None else _path(rendering, attribute, len(items))
     found: dict[Any, Any] = {}
     for item in items:
-        value = item if attribute is None else _lookup_path(item, attribute)
+        value = _follow(item, path)
         found.setdefault(_key(value if case_sensitive else _ignore_case(value)), item)
     return list(found.values())
 
@@ -176,7 +190,8 @@ def join(rendering: Rendering, values: Any, separator: Any = "", attribute: str 
     """Join the items to a text."""
     items = _items(rendering, "join", values)
     if attribute is not None:
-        items = [_lookup_path(item, attribute) for item in items]
+        path = _path(rendering, attribute, len(items))
+        items = [_follow(item, path) for item in items]
     texts, between = [rendering.text(item) for item in items], rendering.text(separator)
     if sum(map(len, texts)) + len(between) * len(texts) > MAX_OUTPUT_CHARS:
         raise TooCostly(f"'join' makes a text of more than {MAX_OUTPUT_CHARS:,} characters")
@@ -192,6 +207,8 @@ def split(rendering: Rendering, value: Any, separator: str | None = None) -> lis
     found = text.split(separator, MAX_ITERATIONS)
     if len(found) > MAX_ITERATIONS:
         raise TooCostly(f"'split' makes more than {MAX_ITERATIONS:,} items")
+    # For the memory that each of them takes, as many as a template may hold at a time.
+    rendering.charge(_ITEM_WORK * len(found))
     return found
 
 

@@ -195,12 +195,12 @@ class TestLimits:
         ],
     )
     def test_a_template_cannot_eat_time_or_memory(self, source: str) -> None:
-        started = time.monotonic()
+        started = time.thread_time()
         assert failure(source, x=list(range(20_000)), y="z" * 900_000).code.startswith(("template", "missing"))
-        assert time.monotonic() - started < 5
+        assert time.thread_time() - started < 5
 
     def test_a_place_is_found_in_linear_time(self) -> None:
-        started = time.monotonic()
+        started = time.thread_time()
         assert locate("{#" + "{{" * 49_000 + "#}{% if zz %}", "zz") == (1, 98_011)
         assert locate("{{ " * 33_000, "zz") == (0, 0)
-        assert time.monotonic() - started < 2
+        assert time.thread_time() - started < 2

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from promptcard_ext.core.errors import TemplateError
+from promptcard_ext.core import static_check
+from promptcard_ext.core.card import Card, Message
+from promptcard_ext.core.errors import CardError, TemplateError
 from promptcard_ext.core.template import MAX_OUTPUT_CHARS, Template
 
 from .limited import Used, explode
@@ -22,6 +24,7 @@ MISSING = "missing_variable"
 FAILED = "template_error"
 
 BIG = "z" * 1_000_000
+PATH = "0." * 200_000 + "0"
 WIDE = "\U0001f600 " * 450_000
 
 
@@ -87,6 +90,24 @@ TEMPLATES: dict[str, tuple[str, Callable[[], dict[str, Any]], str]] = {
     "the words of a text": ("{{ x|title|length }}", lambda: {"x": WIDE}, COSTLY),
     "letters that become three": ("{{ x|upper }}", lambda: {"x": "ﬃ" * 1_000_000}, COSTLY),
     "escapes": ("{{ [x] }}", lambda: {"x": "\U000e0001" * 900_000}, COSTLY),
+    "a text times a number": ("{{ 'x'|round(9, 'ceil') }}", dict, FAILED),
+    "a list times a number": ("{{ [1]|round(8, 'floor') }}", dict, FAILED),
+    "a long key, looked up again and again": (
+        nested(9, "(?, ?, ?, ?)", "{% for i in x %}{% if d[?] is defined %}{% endif %}{% endfor %}"),
+        lambda: {"v0": 1, "x": [0] * 90_000, "d": {}},
+        COSTLY,
+    ),
+    "sort by a path without end": ("{{ x|sort(attribute=p) }}", lambda: {"x": ["x"] * 90_000, "p": PATH}, COSTLY),
+    "join by a path without end": ("{{ x|join('', p) }}", lambda: {"x": ["x"] * 90_000, "p": PATH}, COSTLY),
+    "unique by a path without end": ("{{ x|unique(attribute=p) }}", lambda: {"x": ["x"] * 90_000, "p": PATH}, COSTLY),
+    "words kept in a list": ("{{ [" + "x|split," * 10_000 + "]|length }}", lambda: {"x": "ab " * 99_000}, COSTLY),
+    "words kept as arguments": ("{{ x|join(" + "x|split," * 10_000 + ") }}", lambda: {"x": "ab " * 99_000}, COSTLY),
+    "words within words": (
+        "{{ " + "x|split|join(" * 40 + "x" + ")" * 40 + " }}",
+        lambda: {"x": "\U0001f600b " * 99_000},
+        COSTLY,
+    ),
+    "copies kept in a list": ("{{ [" + "x|trim('z')," * 8000 + "]|length }}", lambda: {"x": WIDE + "z"}, COSTLY),
     # output
     "output in a loop": ("{% for a in x %}{{ b }}{% endfor %}", lambda: {"x": [0] * 90_000, "b": BIG}, LONG),
     "output without a loop": ("{{ b }}" * 14_000, lambda: {"b": BIG}, LONG),
@@ -188,6 +209,25 @@ def include_bomb(texts: dict[str, str]) -> str:
     return "ok"
 
 
+def card_bomb(messages: int, check: bool = False) -> str:
+    """Make a card whose many messages include the same large texts, and perhaps look it over."""
+    texts = {f"a@{i}": "{{ a }}" * 12_000 + str(i) for i in range(1, 3)}
+    body = "".join(f'{{% include "{reference}" %}}' for reference in texts)
+    try:
+        card = Card("c", messages=tuple(Message("user", f"{body}{i}") for i in range(messages)), includes=texts)
+    except CardError as error:
+        return error.code
+    return f"{len(static_check.check(card) if check else ())} problems"
+
+
+def large_card() -> str:
+    try:
+        Card("c", messages=tuple(Message("user", "{{ a }}" * 14_000 + str(i)) for i in range(100)))
+    except CardError as error:
+        return error.code
+    return "ok"
+
+
 def chain(length: int, times: int) -> dict[str, str]:
     """Return texts that each include the next one many times."""
     inside = {f"a@{i}": f'{{% include "a@{i + 1}" %}}' * times for i in range(1, length)}
@@ -201,11 +241,17 @@ INCLUDES: dict[str, tuple[dict[str, str], str]] = {
     "a thousand of a thousand": (chain(5, 1000), LONG),
     "a long chain": (chain(5000, 1), "include_too_deep"),
 }
+CARDS: dict[str, tuple[Callable[[], str], str]] = {
+    "a hundred messages with the same texts": (partial(card_bomb, 100), "0 problems"),
+    "their static check": (partial(card_bomb, 100, check=True), "0 problems"),
+    "a hundred large messages": (large_card, "card_messages"),
+}
 BOMBS: dict[str, Callable[[], str]] = {
     **{name: partial(render, source, variables) for name, (source, variables, _) in TEMPLATES.items()},
     **{name: partial(include_bomb, texts) for name, (texts, _) in INCLUDES.items()},
+    **{name: bomb for name, (bomb, _) in CARDS.items()},
 }
-EXPECTED = {name: code for name, (*_, code) in (TEMPLATES | INCLUDES).items()}
+EXPECTED = {name: code for name, (*_, code) in (TEMPLATES | INCLUDES | CARDS).items()}
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +260,7 @@ def used() -> dict[str, Used]:
 
 
 def test_there_are_enough_of_them() -> None:
-    assert len(BOMBS) >= 60
+    assert len(BOMBS) >= 80
 
 
 @pytest.mark.parametrize("name", BOMBS)
