@@ -18,6 +18,7 @@ from promptcard_ext.interchange.csv_expected import format_expected
 from promptcard_ext.interchange.csv_writer import write_rows
 from promptcard_ext.interchange.formula_guard import guarded
 from promptcard_ext.interchange.spreadsheet import write_sheet
+from promptcard_ext.interchange.table_columns import join_list, split_list
 
 
 def write_cases(path: str | Path, cases: Iterable[Case], card: Card | None = None) -> int:
@@ -72,7 +73,10 @@ class _Table:
         used = dict.fromkeys(name for case in cases for name in case.variables)
         self._variables = {name: declared.get(name) for name in (*(n for n in declared if n in used), *used)}
         self._expected = max((len(_short(case) or ()) for case in cases), default=0)
-        self._metadata = list(dict.fromkeys(key for case in cases for key in case.metadata))
+        self._metadata = {
+            key: all(_is_list(case.metadata[key]) for case in cases if key in case.metadata)
+            for key in dict.fromkeys(key for case in cases for key in case.metadata)
+        }
         more = {
             "__description": any(map(_shows_name, cases)),
             "__expected_output": any(case.expected_output is not None for case in cases),
@@ -86,7 +90,8 @@ class _Table:
     def header(self) -> list[str]:
         """Names of the columns."""
         expected = [f"__expected{number}" for number in range(1, self._expected + 1)]
-        return [*self._variables, *expected, *self._more, *(f"__metadata:{key}" for key in self._metadata)]
+        metadata = (f"__metadata:{key}[]" if lists else f"__metadata:{key}" for key, lists in self._metadata.items())
+        return [*self._variables, *expected, *self._more, *metadata]
 
     def rows(self, cases: Iterable[Case]) -> Iterator[list[str]]:
         """Yield the cells of each case."""
@@ -97,7 +102,7 @@ class _Table:
                 *(cell_text(case.variables[n], v) if n in case.variables else "" for n, v in self._variables.items()),
                 *expected, *[""] * (self._expected - len(expected)),
                 *(self._cell(name, case, short) for name in self._more),
-                *(_metadata(case.metadata.get(key)) for key in self._metadata),
+                *(_metadata(case.metadata.get(key), lists) for key, lists in self._metadata.items()),
             ]  # fmt: skip
 
     def _cell(self, name: str, case: Case, short: Sequence[str] | None) -> str:
@@ -124,6 +129,14 @@ def _short(case: Case) -> tuple[str, ...] | None:
     return None if None in forms else tuple(filter(None, forms))
 
 
-def _metadata(value: Any) -> str:
+def _is_list(value: Any) -> bool:
+    """Tell whether it is a list of texts that comes back from one cell."""
+    texts = isinstance(value, list | tuple) and bool(value) and all(isinstance(one, str) for one in value)
+    return texts and split_list(join_list(value)) == list(value)
+
+
+def _metadata(value: Any, lists: bool) -> str:
+    if lists:
+        return join_list(value or ())
     value = plain(value)
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

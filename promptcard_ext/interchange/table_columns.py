@@ -137,7 +137,7 @@ class Columns:
         for column, key, many in self._metadata:
             value = cells.get(column)
             if not _empty(value):
-                found[key] = _split(str(value)) if many else value
+                found[key] = split_list(str(value)) if many else value
         return found
 
 
@@ -167,6 +167,11 @@ def _json_list(column: str, text: Any) -> list[Any]:
     return value
 
 
-def _split(text: str) -> list[str]:
+def join_list(texts: Iterable[str]) -> str:
+    r"""Return texts as one cell: between commas, where ``\,`` is a comma."""
+    return ",".join(text.replace(",", "\\,") for text in texts)
+
+
+def split_list(text: str) -> list[str]:
     r"""Split at commas; ``\,`` is a comma."""
     return [part.replace("\\,", ",").strip() for part in re.split(r"(?<!\\),", text) if part.strip()]

@@ -35,10 +35,14 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+# Outside of quotation marks YAML 1.1 takes them for line ends, and makes one kind of all.
+_OTHER_LINE_ENDS = ("\r", "\x85", "\u2028", "\u2029")
 _RESOLVER = Loader("")
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    if any(mark in text for mark in _OTHER_LINE_ENDS):
+        return dumper.represent_scalar(_TEXT, text, style='"')
     if "\n" in text:
         # PyYAML quotes it after all where a block cannot hold it.
         return dumper.represent_scalar(_TEXT, text, style="|")

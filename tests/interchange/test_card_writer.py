@@ -63,3 +63,10 @@ def test_a_file_is_of_one_card(tmp_path: Path) -> None:
     with pytest.raises(FileError) as unwritable:
         write_card_file(tmp_path / "none" / "c.yaml", [Card("a", "x")])
     assert unwritable.value.code == "file_unwritable"
+
+
+@pytest.mark.parametrize("text", ["a\x85b", "a\u2028b\nc", "a\rb", "a\r\nb\n"])
+def test_line_ends_of_every_kind_come_back(tmp_path: Path, text: str) -> None:
+    write_card_file(tmp_path / "c.yaml", [Card("c", text + "{{ q }}")], [Case({"q": text})])
+    file = load_card_file(tmp_path / "c.yaml")
+    assert (file.versions[-1].template, file.cases[0].variables) == (text + "{{ q }}", {"q": text})

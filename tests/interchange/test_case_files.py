@@ -332,6 +332,15 @@ def test_cases_can_only_be_written_in_forms_that_hold_them(tmp_path: Path) -> No
         assert caught.value.code == code
 
 
+def test_metadata_that_are_lists_of_texts_come_back(tmp_path: Path) -> None:
+    drawn = [
+        Case({"q": "a"}, metadata={"tags": ["x, y", "z"], "topic": "t"}),
+        Case({"q": "b"}, metadata={"tags": ["w"]}),
+    ]
+    write_cases(tmp_path / "c.csv", drawn)
+    assert list(load_cases(tmp_path / "c.csv")) == drawn
+
+
 def test_assertions_that_no_cell_holds_are_written_as_json(tmp_path: Path) -> None:
     heavy = Case({"q": "a"}, [Assertion("contains", "x", weight=2), Assertion("is-json")])
     write_cases(tmp_path / "c.csv", [heavy, Case({"q": "b"}, [Assertion("contains", "y")])])

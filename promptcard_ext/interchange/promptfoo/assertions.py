@@ -36,7 +36,7 @@ class Surroundings(NamedTuple):
     Attributes:
         root: The configuration, for ``$ref``.
         transform: What the test makes of an answer before it is judged: our template.
-        no_transform: Why the test's transform does not run here; its assertions do not run either.
+        no_transform: The test's transform when it does not run here; its assertions do not run either.
         rubric_prompt: Of the test's options.
         judge: Returns our reference for a provider of an assertion, or None after reporting it.
     """
@@ -50,11 +50,15 @@ class Surroundings(NamedTuple):
 
 
 class _Refused(Exception):
-    """Why an assertion does not run here, and what to do instead."""
+    """Why an assertion does not run here, and what to do instead.
 
-    def __init__(self, problem: str, hint: str = "") -> None:
+    Args:
+        written: The assertion with what its test says about it; default as it stands.
+    """
+
+    def __init__(self, problem: str, hint: str = "", written: dict[str, Any] | None = None) -> None:
         super().__init__(problem)
-        self.hint = hint
+        self.hint, self.written = hint, written
 
 
 def read_assertions(node: Node, around: Surroundings) -> tuple[Assertion, ...]:
@@ -92,7 +96,7 @@ def read_assertion(node: Node, around: Surroundings) -> Assertion:
             raise _Refused("it has no 'type'")
         return _assertion(node, around)
     except _Refused as refused:
-        return _placeholder(node, node.value, str(refused), refused.hint)
+        return _placeholder(node, refused.written or node.value, str(refused), refused.hint)
     except TemplateError as error:
         return _placeholder(node, node.value, error.message.rstrip("."))
     except (CardError, FileError) as error:
@@ -135,7 +139,10 @@ def _assertion(node: Node, around: Surroundings) -> Assertion:
     kind = spec["type"].removeprefix("not-")
     _refuse_left(kind)
     if around.no_transform and kind not in _NOT_TEXT:
-        raise _Refused(around.no_transform)
+        raise _Refused(
+            f"it judges what the transform {around.no_transform!r:.100} makes of the answer, which is a program",
+            written={"transform": around.no_transform} | spec,
+        )
     for key in set(spec) - _KEYS:
         node.child(key).lost("option_unsupported", f"the assertion option '{key!s:.60}' does not exist here")
     weight = spec.get("weight")
@@ -202,7 +209,10 @@ def _own_transform(kind: str, node: Node, around: Surroundings) -> str | None:
         return around.transform
     own = _transform(node.child("transform"))
     if around.transform and around.transform != own:
-        raise _Refused("it has a transform beside that of its test, and two in a row do not exist here")
+        raise _Refused(
+            "it has a transform beside that of its test, and two in a row do not exist here",
+            written={**node.value, "transform": [around.transform, node.value["transform"]]},
+        )
     return own
 
 

@@ -97,9 +97,7 @@ def _assertions(test: Test, suite: Suite) -> tuple[Assertion, ...]:
         made = transform_template(transform.value) if isinstance(transform.value, str) else None
         around = around._replace(
             transform=made,
-            no_transform=""
-            if made
-            else f"it judges what the transform {transform.value!r:.100} makes of the answer, which is a program",
+            no_transform="" if made else str(transform.value),
         )
     if (prompt := options.get("rubricPrompt")) is not None:
         try:

@@ -12,6 +12,10 @@ _STEP = re.compile(
 )
 _PATH = re.compile(r"(?P<start>output|JSON\.parse\(\s*output\s*\)|context\.vars)(?P<path>(?:\??\.[A-Za-z_]\w*)*)")
 _FILTERS = {"trim": "trim", "toLowerCase": "lower", "toUpperCase": "upper"}
+_TEMPLATE = re.compile(
+    r"\{\{ (?P<start>output|json)(?P<path>(?:\.[A-Za-z_]\w*|\[[^\[\]]*\])*)(?P<filters>(?:\|(?:trim|lower|upper))*)"
+    r"(?: if .*)? \}\}"
+)
 _PARSED = re.compile(r"JSON\.parse\(\s*output\s*(?:\.trim\(\)\s*)?\)")
 
 
@@ -47,6 +51,22 @@ def transform_template(expression: str) -> str | None:
             path += _part(step)
         position = step.end()
     return _template(path, filters, parsed is not None)
+
+
+def transform_expression(text: str) -> str | None:
+    """Return the JavaScript that `transform_template` makes ``text`` of, or None when it makes it of nothing.
+
+    Example:
+        >>> transform_expression("{{ output|trim|lower }}"), transform_expression("{{ json.a['b']|trim }}")
+        ('output.trim().toLowerCase()', "JSON.parse(output).a['b'].trim()")
+    """
+    found = _TEMPLATE.fullmatch(text)
+    if found is None:
+        return None
+    calls = {short: f".{name}()" for name, short in _FILTERS.items()}
+    start = "output" if found["start"] == "output" else "JSON.parse(output)"
+    expression = start + found["path"] + "".join(calls[name] for name in found["filters"].split("|")[1:])
+    return expression if transform_template(expression) == text else None
 
 
 def answer_path(expression: str) -> str | None:

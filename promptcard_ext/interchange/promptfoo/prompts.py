@@ -142,8 +142,8 @@ def _parts(path: Path, text: str, shown: str, notices: Notices) -> Iterator[tupl
         pieces = _separated(text)
     elif path.suffix.lower() == ".jsonl":
         pieces = ((number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip())
-    for line, piece in pieces:
-        if turns := _turns(piece, Node(piece, shown, notices, label=f"line {line}"), line):
+    for number, (line, piece) in enumerate(pieces, 1):
+        if turns := _turns(piece, Node(piece, shown, notices, label=f"prompt {number}"), line):
             yield "", turns
 
 

@@ -13,13 +13,13 @@ import msgspec
 from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
+from promptcard_ext.interchange.promptfoo.expressions import transform_expression
 from promptcard_ext.interchange.promptfoo.imported import UNSUPPORTED
 from promptcard_ext.interchange.promptfoo.templates import back, literal, plain, uses_template
 from promptcard_ext.interchange.yaml_text import write_yaml, yaml_text
 
 # Both tools know these fields; promptfoo has other names for some.
 _NAMES = {"rubric_prompt": "rubricPrompt", "options": "config", "assertions": "assert"}
-_TRANSFORMS = {"{{ output|trim }}": "output.trim()", "{{ output|lower }}": "output.toLowerCase()"}
 
 
 def write_promptfoo(
@@ -55,7 +55,8 @@ def promptfoo_yaml(
     config: dict[str, Any] = {"prompts": [_prompt(card) for card in cards]}
     if models:
         config["providers"] = [_provider(model) for model in models]
-    defaults = {v.name: v.default for card in cards for v in card.variables if v.default is not msgspec.UNSET}
+    # What a test does not give is an empty text there.
+    defaults = {v.name: v.default for card in cards for v in card.variables if v.default not in (msgspec.UNSET, "")}
     if defaults:
         config["defaultTest"] = {"vars": _variables(defaults)}
     config["tests"] = [_test(case) for case in cases]
@@ -126,7 +127,7 @@ def _assertion(assertion: Assertion) -> Any:
         if name == "assertions":
             value = [_assertion(inner) for inner in assertion.assertions]
         elif name == "transform":
-            value = _TRANSFORMS.get(value, value)
+            value = transform_expression(value) or value
         elif name == "value" and uses_template(value):
             value = _back(value)
         done[_NAMES.get(name, name)] = value

@@ -11,6 +11,7 @@ from promptcard_ext.core.card import Card, Example, ModelSettings
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.errors import FileError
 from promptcard_ext.interchange.promptfoo import promptfoo_yaml, read_promptfoo, write_promptfoo
+from tests.interchange.promptfoo.conftest import Read
 from tests.interchange.strategies import CARD, cases
 
 
@@ -60,6 +61,25 @@ def test_what_was_taken_over_as_a_placeholder_goes_back_as_it_was(tmp_path: Path
     found = read_promptfoo(path, environment={})
     again = yaml.safe_load(promptfoo_yaml(found.cards, found.cases))
     assert again["tests"][0]["assert"] == [written]
+
+
+def test_what_a_program_judged_before_is_not_judged_without_it(read: Read, tmp_path: Path) -> None:
+    found = read("""\
+        prompts: ["{{ q }} {{ gone }}"]
+        tests:
+          - vars: {q: a}
+            options: {transform: "output.split(1)"}
+            assert: [{type: equals, value: x}]
+          - vars: {q: b}
+            options: {transform: "JSON.parse(output).items[0]['name'].trim()"}
+            assert: [{type: equals, value: y}]
+        """)
+    path = tmp_path / "project" / "promptfooconfig.yaml"
+    write_promptfoo(path, found.cards, found.cases)
+    again = read_promptfoo(path, environment={})
+    assert "JSON.parse(output).items[0]['name'].trim()" in path.read_text("utf-8")
+    assert again.cases == found.cases
+    assert [one.type for case in again.cases for one in case.assertions] == ["unsupported", "equals"]
 
 
 def test_names_of_fields_are_those_of_promptfoo() -> None:
