@@ -164,7 +164,7 @@ class Prepared:
     """
 
     KEPT = 512
-    KEPT_CHARS = 8_000_000
+    KEPT_CHARS = 1_500_000
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan

@@ -66,7 +66,9 @@ class RunHandle:
         self._changed = threading.Condition(self._lock)
         self._status = "queued"
         self._counts = Counts(total=total)
-        self._clusters = Clusters()
+        # Of a case that comes once only nothing has to be remembered.
+        self._once = setup is not None and setup.plan.repeats * setup.plan.per_group == 1
+        self._clusters = Clusters(once=self._once)
         self._redone: set[int] = set()
         self._listeners: list[Callable[[], None]] = []
         self._freezers: list[Callable[[], None]] = []
@@ -107,7 +109,7 @@ class RunHandle:
         """Count what the log holds, but for these, which are about to be done again."""
         with self._changed:
             self._redone = {ordinal for ordinal in ordinals if ordinal in self.log}
-            self._counts, self._clusters = Counts(total=self._counts.total), Clusters()
+            self._counts, self._clusters = Counts(total=self._counts.total), Clusters(once=self._once)
             for result in self.log.iter_plan():
                 if result.ordinal not in self._redone:
                     self._count(result)

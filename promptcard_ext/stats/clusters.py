@@ -66,12 +66,16 @@ class Clusters:
     """Trials or scores grouped by case, added one at a time; the interval is there at any time.
 
     Memory is one entry per case, whatever the number of repeats.
+
+    Args:
+        once: Every case comes once only; then nothing is kept of it but the sums.
     """
 
-    __slots__ = ("_binary", "_by_case", "_sums")
+    __slots__ = ("_binary", "_by_case", "_once", "_sums")
 
-    def __init__(self) -> None:
+    def __init__(self, *, once: bool = False) -> None:
         self._sums = Sums()
+        self._once = once
         self._by_case: dict[Hashable, _Case] = {}
         self._binary = True
 
@@ -83,6 +87,10 @@ class Clusters:
             points: 0 to 1.
             weight: Greater than 0.
         """
+        self._binary = self._binary and weight == 1 and points in (0, 1)
+        if self._once:
+            self._sums.put(weight, weight * points)
+            return
         old = self._by_case.get(case)
         if old is not None:
             self._sums.put(*old, sign=-1)
@@ -91,12 +99,11 @@ class Clusters:
             new = _Case(weight, weight * points)
         self._sums.put(*new)
         self._by_case[case] = new
-        self._binary = self._binary and weight == 1 and points in (0, 1)
 
     @property
     def cases(self) -> int:
         """Number of cases with at least one trial."""
-        return len(self._by_case)
+        return self._sums.cases
 
     def interval(self) -> Interval | None:
         """Return the mean of all points with its 95 % interval, or None when there are none."""

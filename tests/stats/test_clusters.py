@@ -60,6 +60,15 @@ def test_one_trial_at_a_time_gives_the_same_in_any_order(cases: list[tuple[int, 
     assert clusters.interval() == pytest.approx(rate(cases))
 
 
+@given(st.lists(st.tuples(st.floats(0, 1), st.sampled_from([0.5, 1.0, 3.0])), max_size=20))
+def test_cases_that_come_once_need_not_be_remembered(scores: list[tuple[float, float]]) -> None:
+    remembered, once = Clusters(), Clusters(once=True)
+    for case, (points, weight) in enumerate(scores):
+        remembered.add(case, points, weight)
+        once.add(case, points, weight)
+    assert (once.interval(), once.cases) == (remembered.interval(), remembered.cases)
+
+
 def test_more_correlated_repeats_make_it_wider() -> None:
     widths = []
     for cases in ([(8, 10)] * 20, [(10, 10)] * 12 + [(5, 10)] * 8, [(10, 10)] * 16 + [(0, 10)] * 4):
