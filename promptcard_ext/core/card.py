@@ -305,6 +305,16 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
                 variable.check(filled[name], where)
         return filled
 
+    def check_secrets(self, given: Mapping[str, Any], where: str = "the test case") -> None:
+        """Check that what is given for a secret only refers to it, before it is kept anywhere.
+
+        Raises:
+            CardError: It is something else (``variable_type``); the message does not repeat it.
+        """
+        for variable in self.variables:
+            if variable.type == "secret" and variable.name in given:
+                variable.check(given[variable.name], where)
+
     def render(self, variables: Mapping[str, Any], where: str = "the test case") -> tuple[Message, ...]:
         """Return the messages for the model.
 

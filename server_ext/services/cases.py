@@ -43,7 +43,8 @@ def replace_all(scope: Scope, card: str, cases: Sequence[Case]) -> int:
         How many there are now.
 
     Raises:
-        CardError: There are two with the same variables, or more than 100,000.
+        CardError: There are two with the same variables, or more than 100,000; or one gives a secret itself, and not
+            a reference to it.
     """
     scope.require("test:create")
     head = cards.get(scope, card)
@@ -54,6 +55,10 @@ def replace_all(scope: Scope, card: str, cases: Sequence[Case]) -> int:
         .with_for_update()
     )
     checked = as_cases(cases)
+    if head["latest_version"]:
+        card_now = cards.versions(scope, head["name"], [head["latest_version"]])[0].card
+        for case in checked:
+            card_now.check_secrets(case.variables, f"case '{case.name}'")
     if len(checked) > MAX_CASES:
         raise CardError(f"A card may have {MAX_CASES:,} cases, not {len(checked):,}.", code="too_many_cases")
     rows = [_row(scope.workspace_id, head["id"], position, case) for position, case in enumerate(checked)]
