@@ -33,7 +33,9 @@ def _estimate(arguments: argparse.Namespace) -> int:
     from promptcard_ext.cli.sources import open_sources
 
     for path in arguments.files:
-        for source in open_sources(path, latest=arguments.latest, outside=arguments.allow_outside):
+        for source in open_sources(
+            path, latest=arguments.latest, outside=arguments.allow_outside, models=arguments.model
+        ):
             setup = setup_of(source, arguments)
             _print(source.name, _of(setup))
     return 0

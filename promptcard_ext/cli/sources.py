@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +42,22 @@ class Source:
     notices: tuple[Notice, ...] = ()
 
 
-def open_sources(path: Path, *, latest: bool = False, outside: bool = False) -> list[Source]:
+def open_sources(
+    path: Path, *, latest: bool = False, outside: bool = False, models: Sequence[str] = ()
+) -> list[Source]:
     """Read a file.
 
     Args:
         latest: Take only the latest version of a card file.
         outside: Let a promptfoo configuration read files outside of its folder.
+        models: Take the place of those that the file names, and are called at the usual addresses.
 
     Raises:
         FileError: It cannot be read, or something in it does not fit.
     """
     if is_promptfoo(path):
-        return _of_promptfoo(path, read_promptfoo(path, allow_outside=outside))
+        found = _of_promptfoo(path, read_promptfoo(path, allow_outside=outside))
+        return _with_models(found, tuple(dict.fromkeys(models))) if models else found
     file = load_card_file(path)
     versions = file.versions[-1:] if latest else file.versions
     return [Source(path, file.name, versions, file.cases)]
@@ -78,6 +82,32 @@ def _of_promptfoo(path: Path, found: Imported) -> list[Source]:
         )
         for place, batch in enumerate(found.batches)
     ] or [Source(path, name, (), found.cases, notices=found.notices, **common)]  # fmt: skip
+
+
+def _with_models(sources: Sequence[Source], models: tuple[str, ...]) -> list[Source]:
+    """Return the sources for other models: what the file said about the addresses of its own is not for them."""
+    done: dict[Any, Source] = {}
+    for source in sources:
+        called = {model.partition(":")[0] for model in (*models, *_judges(source))}
+        called -= {model.partition(":")[0] for model in models if model not in source.models}
+        providers = {name: one for name, one in source.providers.items() if name in called}
+        keys = {name: key for name, key in source.key_names.items() if name in called}
+        changed = replace(source, models=models, providers=providers, key_names=keys)
+        # Runs that differed in their models only are one now.
+        same = (tuple((card.name, card.content_hash) for card in source.versions), repr(providers))
+        done.setdefault(same, changed)
+    return list(done.values())
+
+
+def _judges(source: Source) -> set[str]:
+    named = {*source.judges, *filter(None, [source.embedder])}
+    waiting = [assertion for case in source.cases for assertion in case.assertions]
+    while waiting:
+        assertion = waiting.pop()
+        given = assertion.provider or ()
+        named.update((given,) if isinstance(given, str) else given)
+        waiting += assertion.assertions
+    return named
 
 
 def is_promptfoo(path: Path) -> bool:

@@ -27,9 +27,9 @@ def add(commands: Any) -> None:
     give = commands.add_parser(
         "export",
         help="write a card as a promptfoo configuration, its cases as a table, or the results of a run",
-        description="Write what a card file holds, or the results of a run kept on this machine. The ending of OUT says "
-        "what: for a card file .yaml is a promptfoo configuration, and .csv, .jsonl and .xlsx are its cases; for a run "
-        ".csv, .jsonl, .json, .xlsx, .parquet, .xml (JUnit), .md and .html are its results.",
+        description="Write what a card file holds, or the results of a run kept on this machine. The ending of OUT "
+        "says what: for a card file .yaml is a promptfoo configuration, and .csv, .jsonl and .xlsx are its cases; "
+        "for a run .csv, .jsonl, .json, .xlsx, .parquet, .xml (JUnit), .md and .html are its results.",
     )
     give.add_argument("source", metavar="FILE|RUN", help="card file, or the id of a run ('jupyter promptcards runs')")
     give.add_argument("out", type=Path, metavar="OUT", help="file to write")
@@ -45,23 +45,37 @@ def _import(arguments: argparse.Namespace) -> int:
         found = read_promptfoo(path, allow_outside=arguments.allow_outside)
         for notice in found.notices:
             sys.stderr.write(f"{notice}\n")
-        for card in found.cards:
-            _write_card(arguments.out / f"{card.name}.yaml", card, found, force=arguments.force)
+        cards = found.card_files
+        for name, versions in cards.items():
+            _write_card(arguments.out / f"{name}.yaml", versions, found, force=arguments.force)
         lost += found.not_carried_over
-        models = " ".join(f"--model {model}" for model in found.models)
-        print(f"{path}: {len(found.cards)} cards, {len(found.cases)} cases, {found.not_carried_over} not carried over")
-        if models:
-            print(f"  run them with: jupyter promptcards run FILE {models}")
+        print(f"{path}: {len(cards)} cards, {len(found.cases)} cases, {found.not_carried_over} not carried over")
+        _say_how_to_run(found)
     return 10 if lost else 0
 
 
-def _write_card(path: Path, card: Any, found: Any, *, force: bool) -> None:
+def _say_how_to_run(found: Any) -> None:
+    """Say what a card file has no place for: models, judges, addresses, metrics."""
+    said = [f"--model {model}" for model in found.models] + [f"--judge {judge}" for judge in found.judges]
+    said += [f"--embedder {found.embedder}"] if found.embedder else []
+    said += [f"--repeat {found.repeats}"] if found.repeats > 1 else []
+    if said:
+        print(f"  run them with: jupyter promptcards run FILE {' '.join(said)}")
+    for batch in found.batches:
+        for provider, endpoint in batch.endpoints.items():
+            key = f", the key in {endpoint.api_key_env}" if endpoint.api_key_env else ""
+            print(f"  {provider} is at {endpoint.base_url or 'its usual address'}{key}: {', '.join(batch.models)}")
+    if found.derived:
+        print(f"  metrics are not in card files: {', '.join(found.derived)}; run {found.path} itself to have them")
+
+
+def _write_card(path: Path, versions: Any, found: Any, *, force: bool) -> None:
     from promptcard_ext.core.errors import FileError
     from promptcard_ext.interchange.card_writer import write_card_file
 
     if path.exists() and not force:
         raise FileError(f"{path} is there already.", code="file_exists", hint="Use --force to replace it, or --out.")
-    write_card_file(path, [card], found.cases)
+    write_card_file(path, versions, found.cases)
     print(f"  {path}")
 
 
