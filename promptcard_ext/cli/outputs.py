@@ -11,7 +11,7 @@ from promptcard_ext.core.errors import FileError
 
 if TYPE_CHECKING:
     from promptcard_ext.kernel.handle import RunHandle
-    from promptcard_ext.local.results_log import ResultsLog
+    from promptcard_ext.local.run_folder import RunFolder
     from promptcard_ext.stats.summary import SummaryRow
 
 FORMATS = ("json", "jsonl", "junit", "html", "csv", "xlsx", "parquet", "markdown")
@@ -43,13 +43,11 @@ def write_outputs(run: RunHandle, arguments: argparse.Namespace) -> None:
     for name in FORMATS:
         path: Path | None = getattr(arguments, name)
         if path is not None:
-            rows = run.summary() if rows is None else rows
-            write_run(path, run.name, run.log, rows, run.status, kind=name)
+            rows = run.summary() if rows is None and name != "html" else rows
+            write_run(path, run, rows or (), kind=name)
 
 
-def write_run(
-    path: Path, name: str, log: ResultsLog, rows: Sequence[SummaryRow], status: str, *, kind: str = ""
-) -> None:
+def write_run(path: Path, run: RunHandle | RunFolder, rows: Sequence[SummaryRow], *, kind: str = "") -> None:
     """Write the results of a run.
 
     Args:
@@ -59,18 +57,20 @@ def write_run(
         FileError: It cannot be written (``file_unwritable``), or its ending says nothing (``file_format``).
     """
     if (kind or path.suffix.lstrip(".").lower()) == "html":
-        _write_page(path, name, log, status)
+        _write_page(path, run)
         return
     from promptcard_ext.interchange.result_files import write_results
+    from promptcard_ext.local.run_folder import RunFolder
 
+    name, log = (run.head.name, run.results) if isinstance(run, RunFolder) else (run.name, run.log)
     write_results(log.iter_plan(), path, kind or None, title=name, rows=rows)
 
 
-def _write_page(path: Path, name: str, log: ResultsLog, status: str) -> None:
+def _write_page(path: Path, run: RunHandle | RunFolder) -> None:
     from promptcard_ext.report.page import page
-    from promptcard_ext.report.run import ReportRun
+    from promptcard_ext.report.run import of
 
     try:
-        path.write_text(page(ReportRun({"name": name, "status": status}, log.iter_plan())), "utf-8")
+        path.write_text(page(of(run)), "utf-8")
     except OSError as error:
         raise FileError(f"{path} cannot be written: {error.strerror}.", code="file_unwritable") from None

@@ -90,7 +90,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
     with RunFolder.open(arguments.source, write=False) as folder:
         rows = summarise(folder.results.iter_plan(), setup_in(folder).derived_metrics)
-        write_run(arguments.out, folder.head.name, folder.results, rows, folder.head.status)
+        write_run(arguments.out, folder, rows)
     print(arguments.out)
     return 0
 

@@ -12,13 +12,17 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from msgspec.structs import replace
+
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.interchange.frames import summary_frame
 from promptcard_ext.kernel.display import render_mode
+from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.stats.summary import SummaryRow
 
 if TYPE_CHECKING:
     import altair as alt
+    import pandas as pd
 
 OUTCOME_COLOURS = {"pass": "#2e9e5b", "fail": "#d64545", "error": "#d9902f", "unscored": "#8a8f98"}
 
@@ -27,9 +31,8 @@ def pass_rates(rows: Sequence[SummaryRow]) -> alt.FacetChart:
     """Return the pass rates with their 95 % intervals, one line per card version and model."""
     import altair as alt
 
-    frame = summary_frame(rows)
+    frame = summary_frame([_drawable(row) for row in rows])
     y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260))
-    # Versions are compared within a model, so each model has a panel of its own.
     base = alt.Chart(frame)
     colour: Any = alt.Color("label:N", legend=None, sort=None)
     scale = alt.Scale(domain=[0, 1])
@@ -48,13 +51,15 @@ def pass_rates(rows: Sequence[SummaryRow]) -> alt.FacetChart:
     )  # fmt: skip
     height = 30 * max(1, frame["label"].nunique())
     chart = alt.layer(line, point).properties(width=420, height=height)
-    header = alt.Header(labelAngle=0, labelAlign="left", labelLimit=200)
-    return _offline(
-        chart.facet(row=alt.Row("model:N", title=None, header=header, sort=list(dict.fromkeys(frame["model"]))))
-    )
+    return _by_model(chart, frame)
 
 
-def outcomes(rows: Sequence[SummaryRow]) -> alt.Chart:
+def _drawable(row: SummaryRow) -> SummaryRow:
+    # Half a character in a name would stop both pandas and the drawing.
+    return replace(row, label=harmless(row.label), model=harmless(row.model))
+
+
+def outcomes(rows: Sequence[SummaryRow]) -> alt.FacetChart:
     """Return how many items passed, failed, broke or were not judged, per card version and model."""
     import altair as alt
     import pandas as pd
@@ -62,26 +67,42 @@ def outcomes(rows: Sequence[SummaryRow]) -> alt.Chart:
     fields = {"pass": "passed", "fail": "failed", "error": "errored", "unscored": "unscored"}
     frame = pd.DataFrame(
         [
-            {"run": f"{row.label} · {row.model}", "outcome": outcome, "items": getattr(row.counts, field), "order": i}
-            for row in rows
+            {
+                "label": row.label,
+                "model": row.model,
+                "outcome": outcome,
+                "items": getattr(row.counts, field),
+                "order": i,
+            }
+            for row in map(_drawable, rows)
             for i, (outcome, field) in enumerate(fields.items())
         ],
-        columns=["run", "outcome", "items", "order"],
+        columns=["label", "model", "outcome", "items", "order"],
     )
     colour = alt.Scale(domain=list(OUTCOME_COLOURS), range=list(OUTCOME_COLOURS.values()))
+    y = alt.Y("label:N", title=None, sort=None, axis=alt.Axis(labelLimit=260), scale=alt.Scale(paddingInner=0.35))
     chart: alt.Chart = (
         alt.Chart(frame)
         .mark_bar()
         .encode(
             x=alt.X("items:Q", title="items", axis=_axis(format=",d", tickMinStep=1)),
-            y=alt.Y("run:N", title=None, sort=None, axis=alt.Axis(labelLimit=360), scale=alt.Scale(paddingInner=0.35)),
+            y=y,
             color=alt.Color("outcome:N", scale=colour, title=None),
             order="order:Q",
-            tooltip=["run:N", "outcome:N", "items:Q"],
+            tooltip=["label:N", "model:N", "outcome:N", "items:Q"],
         )
-        .properties(width=420, height=28 * max(1, len(rows)))
+        .properties(width=420, height=28 * max(1, frame["label"].nunique()))
     )
-    return _offline(chart)
+    return _by_model(chart, frame)
+
+
+def _by_model(chart: alt.Chart | alt.LayerChart | alt.FacetChart, frame: pd.DataFrame) -> alt.FacetChart:
+    """Return a chart with a panel for each model: versions are compared within one."""
+    import altair as alt
+
+    header = alt.Header(labelAngle=0, labelAlign="left", labelLimit=200)
+    row = alt.Row("model:N", title=None, header=header, sort=list(dict.fromkeys(frame["model"])))
+    return _offline(chart.facet(row=row))
 
 
 class LatencySamples:
@@ -122,7 +143,7 @@ def latency_curves(samples: LatencySamples) -> alt.Chart:
     curves: list[dict[str, Any]] = []
     for (label, name), values in samples.by_run.items():
         for share, value in zip(shares, pd.Series(values, dtype="float64").quantile(shares), strict=True):
-            curves.append({"run": f"{label} · {name}", "latency_ms": float(value), "share": share})
+            curves.append({"run": harmless(f"{label} · {name}"), "latency_ms": float(value), "share": share})
     chart: alt.Chart = (
         alt.Chart(pd.DataFrame(curves, columns=["run", "latency_ms", "share"]))
         .mark_line(interpolate="step-after")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from promptcard_ext.core.results import Counts, ItemResult, Verdict
 from promptcard_ext.kernel.overview import Picks, Traits, gather
 from promptcard_ext.kernel.row_facts import call_facts, money_facts, rate_facts, share_text
+from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.kernel.seen_answer import SeenAnswer, seen_answer
 from promptcard_ext.kernel.verdict_outline import outline, verdict_facts, verdict_lines, verdict_name
 from promptcard_ext.stats.contests import Contests
@@ -117,11 +118,11 @@ def _summary_row(row: SummaryRow, traits: Traits) -> list[str]:
 
 
 def _metrics_html(rows: Sequence[SummaryRow], traits: Traits) -> str:
-    found = [
-        [_name(metric.name), _name(row.label), _name(row.model), _esc(metric.text)]
-        for row in rows
-        for metric in (*(one for one in row.metrics if one.name in traits.graded), *row.derived)
-    ]
+    found = []
+    for row in rows:
+        told = [(one.name, one.text) for one in row.metrics if one.name in traits.graded]
+        told += [(one.name, one.text) for one in row.derived]
+        found += [[_name(name), _name(row.label), _name(row.model), _esc(text)] for name, text in told]
     return (
         _table(["metric", "card version", "model", "mean score [95\u00a0%], or value"], found, len(found))
         if found
@@ -239,5 +240,4 @@ def _ms(value: float | None) -> str:
 
 
 def _esc(text: str) -> str:
-    # Model output is hostile text; NUL and surrogates would also break the notebook file.
-    return html.escape(text.replace("\x00", "␀").encode("utf-8", "replace").decode())
+    return html.escape(harmless(text))

@@ -8,10 +8,12 @@
 A run of this process works as well: ``report.of(pc.run(card, cases, models).wait())``.
 """
 
+from promptcard_ext.report.changes import changes
 from promptcard_ext.report.figures import latency_chart, outcome_chart, pass_rate_chart
+from promptcard_ext.report.items import failures, passes, reasons
 from promptcard_ext.report.piece import Piece
 from promptcard_ext.report.run import ReportRun, load_run, of
-from promptcard_ext.report.tables import by_metric, changes, failures, summary
+from promptcard_ext.report.tables import by_metric, costs, measures, summary
 from promptcard_ext.report.words import header, verdict
 
 __all__ = [
@@ -19,13 +21,17 @@ __all__ = [
     "ReportRun",
     "by_metric",
     "changes",
+    "costs",
     "failures",
     "header",
     "latency_chart",
     "load_run",
+    "measures",
     "of",
     "outcome_chart",
     "pass_rate_chart",
+    "passes",
+    "reasons",
     "summary",
     "verdict",
 ]

@@ -9,7 +9,8 @@ from typing import Any
 from markupsafe import Markup
 
 from promptcard_ext.kernel import charts
-from promptcard_ext.report.piece import Piece, harmless, join, milliseconds, name, note
+from promptcard_ext.kernel.safe_text import harmless
+from promptcard_ext.report.piece import Piece, join, milliseconds, name, note
 from promptcard_ext.report.run import ReportRun
 from promptcard_ext.stats.summary import SummaryRow
 
@@ -51,11 +52,7 @@ def pass_rate_chart(run: ReportRun) -> Piece:
     spoken = [f"{name(row.label)} on {name(row.model)}: {row.rate_text}" for row in rows[:MAX_LINES]]
 
     def draw() -> dict[str, Any]:
-        spec = charts.pass_rates(rows[:MAX_LINES]).to_dict()
-        # Above its panel, a long model name takes no width from it.
-        spec["facet"]["row"]["sort"] = list(dict.fromkeys(row.model for row in rows))
-        spec["facet"]["row"]["header"] = {"labelOrient": "top", "labelAnchor": "start", "labelAngle": 0}
-        return spec
+        return _headed(charts.pass_rates(rows[:MAX_LINES]).to_dict())
 
     return _figure(rows, draw, "Pass rates with 95\u00a0% intervals", spoken)
 
@@ -67,20 +64,31 @@ def outcome_chart(run: ReportRun) -> Piece:
         f"{row.counts.errored} error, {row.counts.unscored} unscored"
         for row in run.rows[:MAX_LINES]
     ]
-    return _figure(run.rows, lambda: charts.outcomes(run.rows[:MAX_LINES]).to_dict(), "Outcomes of the items", spoken)
+
+    def draw() -> dict[str, Any]:
+        return _headed(charts.outcomes(run.rows[:MAX_LINES]).to_dict())
+
+    return _figure(run.rows, draw, "Outcomes of the items", spoken)
 
 
 def latency_chart(run: ReportRun) -> Piece:
     """Return the share of answers that came within a time."""
     rows = [row for row in run.rows if row.p50_ms is not None]
-    shown = {(row.label, row.model) for row in rows[:MAX_CURVES]}
-    results = [result for result in run.results if (result.label, result.model) in shown]
+    shown = [(row.label, row.model) for row in rows[:MAX_CURVES]]
+    samples = charts.LatencySamples()
+    samples.by_run = {key: run.findings.latencies.by_run[key] for key in shown if key in run.findings.latencies.by_run}
     spoken = [
         f"{name(row.label)} on {name(row.model)}: half within {milliseconds(row.p50_ms)}, "
         f"95\u00a0% within {milliseconds(row.p95_ms)}"
         for row in rows[:MAX_CURVES]
     ]
-    return _figure(rows, lambda: charts.latencies(results).to_dict(), "Latency of the answers", spoken, MAX_CURVES)
+    return _figure(rows, lambda: charts.latency_curves(samples).to_dict(), "Latency of the answers", spoken, MAX_CURVES)
+
+
+def _headed(spec: dict[str, Any]) -> dict[str, Any]:
+    # Above its panel, a long model name takes no width from it.
+    spec["facet"]["row"]["header"] = {"labelOrient": "top", "labelAnchor": "start", "labelAngle": 0}
+    return spec
 
 
 def _figure(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,10 +11,13 @@ from markupsafe import Markup
 
 from promptcard_ext._version import __version__
 from promptcard_ext.interchange.starters import shipped
+from promptcard_ext.kernel.safe_text import harmless
+from promptcard_ext.report.changes import changes
 from promptcard_ext.report.figures import latency_chart, outcome_chart, pass_rate_chart
-from promptcard_ext.report.piece import Piece, harmless
+from promptcard_ext.report.items import failures, passes, reasons
+from promptcard_ext.report.piece import Piece
 from promptcard_ext.report.run import ReportRun
-from promptcard_ext.report.tables import by_metric, changes, failures, summary
+from promptcard_ext.report.tables import NO_MEASURES, by_metric, costs, measures, summary
 from promptcard_ext.report.words import header, verdict
 
 _SECTIONS: tuple[tuple[str, str, tuple[Callable[[ReportRun], Piece], ...]], ...] = (
@@ -31,9 +34,20 @@ _SECTIONS: tuple[tuple[str, str, tuple[Callable[[ReportRun], Piece], ...]], ...]
         (outcome_chart,),
     ),
     ("What was checked", "The same answers by what was asked of them, the weakest first.", (by_metric,)),
+    (
+        "Scores and comparisons",
+        "What is no pass rate: mean scores, values computed from them, comparisons won, answers that held.",
+        (measures,),
+    ),
     ("Where the versions differ", "", (changes,)),
-    ("What did not pass", "", (failures,)),
+    ("What did not pass", "", (reasons, failures)),
+    ("What passed", "", (passes,)),
     ("Latency", "The share of answers that came within a time. Steep and far to the left is good.", (latency_chart,)),
+    (
+        "Cost",
+        "Counted are calls with a known price; an unknown one is never zero. Stored answers cost nothing again.",
+        (costs,),
+    ),
 )
 
 
@@ -42,22 +56,24 @@ def page(run: ReportRun) -> str:
     environment = Environment(
         loader=FileSystemLoader(shipped("templates/reports")), autoescape=True, undefined=StrictUndefined
     )
-    headings = [(f"s{place}", title) for place, (title, _, _) in enumerate(_SECTIONS) if title]
+    made = [
+        (f"s{place}", title, text, [piece(run) for piece in pieces])
+        for place, (title, text, pieces) in enumerate(_SECTIONS)
+    ]
+    sections = [section for section in made if [piece.text for piece in section[3]] != [NO_MEASURES]]
     return environment.get_template("run_report.html.j2").render(
         title=harmless(run.name),
         eyebrow="Run report",
-        contents=[{"anchor": anchor, "text": title} for anchor, title in headings],
-        blocks=[block for place, section in enumerate(_SECTIONS) for block in _blocks(run, f"s{place}", *section)],
+        contents=[{"anchor": anchor, "text": title} for anchor, title, _, _ in sections if title],
+        blocks=[block for section in sections for block in _blocks(*section)],
         version=__version__,
         created=datetime.now(UTC),
     )
 
 
-def _blocks(
-    run: ReportRun, anchor: str, title: str, text: str, pieces: tuple[Callable[[ReportRun], Piece], ...]
-) -> list[dict[str, Any]]:
+def _blocks(anchor: str, title: str, text: str, pieces: Sequence[Piece]) -> list[dict[str, Any]]:
     words = Markup("<p>{}</p>").format(text) if text else Markup("")
     prose = Markup('<h2 id="{}">{}</h2>{}').format(anchor, title, words) if title else None
-    outputs = [{"kind": "html", "content": piece(run).html} for piece in pieces]
+    outputs = [{"kind": "html", "content": piece.html} for piece in pieces]
     cell = {"prose": None, "outputs": outputs, "code": None}
     return [cell] if prose is None else [{"prose": prose, "outputs": [], "code": None}, cell]

@@ -9,18 +9,11 @@ from functools import cache
 from markupsafe import Markup
 
 from promptcard_ext.interchange.starters import shipped
+from promptcard_ext.kernel.safe_text import harmless
 
 MAX_NAME_CHARS = 200
 MAX_TEXT_CHARS = 400
 MAX_TEXT_LINES = 12
-
-# Control characters would break the notebook file or a terminal, and those that turn the direction of writing make a
-# text look like another one; all are shown, none is obeyed. Tab and line feed stay.
-_VISIBLE = {
-    **{code: chr(0x2400 + code) for code in range(0x20) if code not in (0x09, 0x0A)},
-    0x7F: "␡",
-    **dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFFFE, 0xFFFF], "�"),
-}
 
 
 class Piece:
@@ -40,11 +33,6 @@ class Piece:
 
     def __repr__(self) -> str:
         return self.text
-
-
-def harmless(text: str) -> str:
-    """Return a text in which control characters are shown and half characters replaced."""
-    return str(text).translate(_VISIBLE).encode("utf-8", "replace").decode()
 
 
 @cache
@@ -68,6 +56,11 @@ def text_of(value: str) -> str:
 def name(text: str) -> str:
     """Return a name, cut when it is very long."""
     return text if len(text) <= MAX_NAME_CHARS else text[:MAX_NAME_CHARS] + "…"
+
+
+def column(text: str) -> Markup:
+    """Return a name that keeps its column from becoming too narrow, and may be broken anywhere."""
+    return Markup('<span class="pc-col">{}</span>').format(name(text))
 
 
 def excerpt(text: str) -> str:
@@ -113,16 +106,15 @@ def table(
     ).format(kind, head, body)
 
 
-def plain(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in plain text."""
+def plain(columns: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[str] = ()) -> str:
+    """Return a table in plain text, with remarks below it."""
     lines = [
         [text_of(column) for column in columns],
         *([text_of(cell) for cell in row] for row in rows),
     ]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    written = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join([*(line.rstrip() for line in written), *notes])
 
 
 def several(number: int, one: str, many: str = "") -> str:

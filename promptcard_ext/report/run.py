@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -13,23 +13,42 @@ import msgspec
 
 from promptcard_ext.core.errors import NotFound, RunError
 from promptcard_ext.core.results import Counts, ItemResult
-from promptcard_ext.stats.summary import SummaryRow, summarise
+from promptcard_ext.report.findings import Findings
+from promptcard_ext.stats.derived import DerivedMetric
+from promptcard_ext.stats.summary import SummaryRow
 
 if TYPE_CHECKING:
     from promptcard_ext.kernel.handle import RunHandle
+    from promptcard_ext.local.run_folder import RunFolder
 
 
 class ReportRun:
     """A run with its results, ready to be reported on.
 
-    Attributes:
+    Args:
         info: The run as the REST interface gives it.
-        results: One result per item, in the order of the plan.
+        results: One result per item; or a function that gives them in the order of the plan, which is called whenever
+            they are needed, so that they need not be kept.
+        derived: Metrics to compute from the named ones.
     """
 
-    def __init__(self, info: Mapping[str, Any], results: Iterable[ItemResult]) -> None:
-        self.info = dict(info)
-        self.results = sorted(results, key=lambda result: result.ordinal)
+    def __init__(
+        self,
+        info: Mapping[str, Any],
+        results: Iterable[ItemResult] | Callable[[], Iterable[ItemResult]],
+        derived: Sequence[DerivedMetric] = (),
+    ) -> None:
+        self.info, self._derived = dict(info), derived
+        if callable(results):
+            self.read = results
+        else:
+            kept = sorted(results, key=lambda result: result.ordinal)
+            self.read = lambda: kept
+
+    @property
+    def results(self) -> list[ItemResult]:
+        """One result per item, in the order of the plan."""
+        return list(self.read())
 
     @property
     def name(self) -> str:
@@ -42,43 +61,50 @@ class ReportRun:
         return str(self.info.get("status") or "")
 
     @cached_property
+    def findings(self) -> Findings:
+        """What there is to say of the results, as they are now."""
+        return Findings(self.read(), self._derived)
+
+    @property
     def rows(self) -> list[SummaryRow]:
         """One row per card version and model."""
-        return summarise(self.results)
+        return self.findings.rows
 
     @cached_property
     def counts(self) -> Counts:
         """Totals of the results at hand; ``total`` is what the plan holds."""
-        counts = Counts(total=int((self.info.get("counts") or {}).get("total") or len(self.results)))
-        for result in self.results:
-            counts.add(result)
+        counts = Counts()
+        for row in self.rows:
+            for field in Counts.__struct_fields__:
+                setattr(counts, field, getattr(counts, field) + getattr(row.counts, field))
+        counts.total = int((self.info.get("counts") or {}).get("total") or counts.done)
         return counts
 
-    @cached_property
+    @property
     def card_of(self) -> dict[str, str]:
         """Card by label of its version."""
-        return {result.label: result.card for result in self.results}
+        return self.findings.card_of
 
     @property
     def labels(self) -> list[str]:
         """Card versions, in the order of the plan."""
         planned = [str(version["label"]) for version in self._plan.get("versions") or ()]
-        return planned or list(dict.fromkeys(result.label for result in self.results))
+        return planned or list(dict.fromkeys(row.label for row in self.rows))
 
     @property
     def models(self) -> list[str]:
         """Model references, in the order of the plan."""
-        return list(self._plan.get("models") or dict.fromkeys(result.model for result in self.results))
+        return list(self._plan.get("models") or dict.fromkeys(row.model for row in self.rows))
 
     @property
     def repeats(self) -> int:
         """How often each cell was asked."""
-        return int(self._plan.get("repeats") or 1 + max((result.repeat for result in self.results), default=0))
+        return int(self._plan.get("repeats") or self.findings.traits.repeats)
 
     @property
     def cases(self) -> int:
         """Number of different cases that have a result."""
-        return len({(result.card, result.case_uid, result.case) for result in self.results})
+        return len(self.findings.cases)
 
     @property
     def simulated(self) -> list[str]:
@@ -137,10 +163,20 @@ def _from_snapshot(folder: Path, run_id: str) -> ReportRun:
     return ReportRun(info, results)
 
 
-def of(run: RunHandle) -> ReportRun:
-    """Return a run of this process for reporting, with its results so far."""
-    counts = run.counts
-    return ReportRun(
-        {"id": run.id, "name": run.name, "status": run.status, "counts": {"total": counts.total}, "error": run.error},
-        run.results(),
-    )
+def of(run: RunHandle | RunFolder) -> ReportRun:
+    """Return a run of this process, or one that is kept on this machine, for reporting; with its results so far."""
+    from promptcard_ext.local.run_folder import RunFolder
+
+    if isinstance(run, RunFolder):
+        return _of_folder(run)
+    info = {"id": run.id or run.kept_as, "name": run.name, "status": run.status, "counts": {"total": run.counts.total}}
+    derived = () if run.setup is None else run.setup.derived_metrics
+    return ReportRun({**info, "duration_s": run.elapsed_s, "error": run.error}, run.log.iter_plan, derived)
+
+
+def _of_folder(folder: RunFolder) -> ReportRun:
+    from promptcard_ext.kernel.resume import setup_in
+
+    head, setup = folder.head, setup_in(folder)
+    info = {"id": folder.id, "name": head.name, "status": head.status, "counts": {"total": setup.plan.total}}
+    return ReportRun({**info, "started_at": head.started}, folder.results.iter_plan, setup.derived_metrics)

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC
 
 from markupsafe import Markup
 
 from promptcard_ext.core.results import Outcome
+from promptcard_ext.kernel.row_facts import call_facts
 from promptcard_ext.report.piece import Piece, join, listed, name, note, several, text_of
+from promptcard_ext.report.reasons import sentence
 from promptcard_ext.report.run import ReportRun
 from promptcard_ext.stats.summary import SummaryRow, cost_text
 
-REASONS = {
-    "assertion_crashed": "a check broke",
-    "broken_reply": "the provider's reply could not be read",
-    "no_assertions": "the case has nothing to check",
-    "no_text": "the answer had no text",
-    "provider_429": "the provider asked to slow down",
-    "provider_5xx": "the provider had a failure of its own",
-    "provider_auth": "the provider did not accept the key",
-    "provider_crashed": "the connection to the provider broke inside this program",
-    "provider_quota": "the account at the provider is used up",
-    "provider_refused": "the provider refused the request",
-    "provider_try_again": "the provider asked to try again",
-    "provider_unreachable": "the provider could not be reached",
-    "reply_too_long": "the reply was too long",
-    "schema_too_costly": "a schema took too long to check",
-    "setting_not_supported": "the provider cannot take a setting of the card",
-    "timeout": "no answer in time",
-    "unknown_model": "the provider does not have the model",
-    "unpriced": "the price is not known",
-}
+MAX_REASONS = 20
 
 
 def header(run: ReportRun) -> Piece:
@@ -69,12 +51,20 @@ def _facts(run: ReportRun) -> Iterator[tuple[str, str]]:
         yield "When", f"{started.astimezone(UTC):%d %B %Y, %H:%M} UTC".lstrip("0")
     if started is not None and finished is not None:
         yield "Duration", _duration((finished - started).total_seconds())
+    elif run.info.get("duration_s") is not None:
+        yield "Duration", _duration(run.info["duration_s"])
     for what, names in (("Version", run.labels), ("Model", run.models)):
         if names:
             yield f"{what}{'s' if len(names) > 1 else ''}", _names(names)
     repeats = f", each asked {run.repeats} times" if run.repeats > 1 else ""
     yield "Cases", f"{run.cases:,}{repeats}"
     yield "Cost", cost_text(run.counts.cost_usd, run.counts.priced, run.counts.done)
+    if run.counts.priced and run.counts.spent_usd != run.counts.cost_usd:
+        yield "Spent this time", f"${run.counts.spent_usd:.4f}"
+    if run.counts.cached:
+        yield "From the store", f"{run.counts.cached:,} of {several(run.counts.done, 'answer')}"
+    if calls := call_facts(run.rows):
+        yield "Further calls", "; ".join(calls)
     if run.info.get("engine_version"):
         yield "Engine", f"Prompt Cards {run.info['engine_version']}"
 
@@ -120,7 +110,7 @@ def _simulated(run: ReportRun) -> Markup:
 
 def verdict(run: ReportRun) -> Piece:
     """Return what the run says, in sentences: the best version on each model, how sure that is, what is missing."""
-    if not run.results:
+    if not run.rows:
         empty = "No item has a result, so there is nothing to compare."
         return Piece(join([_ending(run), note(empty)]), empty)
     cards = list(dict.fromkeys(run.card_of.values()))
@@ -246,28 +236,36 @@ def _missing(run: ReportRun) -> Markup:
     without = counts.done - counts.judged
     if not without:
         return note("Every item was judged: nothing is left out of the rates.")
-    why = Counter((r.outcome, r.reason or "") for r in run.results if r.outcome in (Outcome.ERROR, Outcome.UNSCORED))
-    items = join(
-        Markup("<li>{} {}: {}{}</li>").format(
+    why = [each for each in run.findings.reasons.by_urgency() if each[0] in (Outcome.ERROR, Outcome.UNSCORED)]
+    items = [
+        Markup("<li>{} {}: {}</li>").format(
             f"{number:,}",
             ("error" if number == 1 else "errors") if outcome is Outcome.ERROR else "unscored",
-            REASONS.get(reason, ""),
-            Markup(" <code>{}</code>").format(name(reason)) if reason else Markup("no reason was given"),
+            told_reason(reason),
         )
-        for (outcome, reason), number in sorted(why.items(), key=lambda group: (str(group[0][0]), -group[1]))
-    )
+        for outcome, reason, number in why[:MAX_REASONS]
+    ]
+    if len(why) > MAX_REASONS:
+        items.append(Markup("<li>{} for other reasons</li>").format(sum(number for _, _, number in why[MAX_REASONS:])))
     head = f"{without:,} of {several(counts.done, 'item')} {'has' if without == 1 else 'have'} no verdict"
     return Markup('<div class="pc-callout pc-warn"><p><b>{}</b>, and {} in no pass rate:</p><ul>{}</ul></div>').format(
-        head, "is" if without == 1 else "are", items
+        head, "is" if without == 1 else "are", join(items)
     )
+
+
+def told_reason(reason: str) -> Markup:
+    """Return what a reason means, with its code."""
+    if not reason:
+        return Markup("no reason was given")
+    return Markup("{} <code>{}</code>").format(sentence(reason), name(reason))
 
 
 def _repeats(run: ReportRun) -> Markup:
     if run.repeats < 2:
         return Markup("")
     return note(
-        f"Each case was asked {run.repeats} times. Answers to one case resemble each other, so the intervals are "
-        "narrower than they should be."
+        f"Each case was asked {run.repeats} times. Answers to one case resemble each other, and the intervals allow "
+        f"for that: they rest on {several(run.cases, 'case')} rather than on the number of answers."
     )
 
 

@@ -34,6 +34,7 @@ _TAGS = frozenset(
         "br",
         "code",
         "dd",
+        "details",
         "div",
         "dl",
         "dt",
@@ -57,6 +58,7 @@ _TAGS = frozenset(
         "span",
         "strong",
         "sub",
+        "summary",
         "sup",
         "table",
         "tbody",
@@ -73,12 +75,13 @@ _PLAIN_ATTRIBUTES = {
     "colspan": re.compile(r"\d{1,3}"),
     "href": re.compile(r"(https?://|mailto:|#).*"),
     "id": re.compile(r"section-\d{1,4}"),
+    "open": re.compile(r"open|"),
     "scope": re.compile(r"col|row"),
     "src": re.compile(r"data:image/(svg\+xml|png);base64,[A-Za-z0-9+/=]+"),
     "style": re.compile(r"width:[\d.]{1,8}%;?"),
     "title": re.compile(r".*", re.DOTALL),
 }
-_ON = {"alt": "img", "colspan": "td", "href": "a", "src": "img"}
+_ON = {"alt": "img", "colspan": "td", "href": "a", "open": "details", "src": "img"}
 # What these hold is no text for a reader; the tags themselves would be taken out in any case.
 _NOT_TEXT = re.compile(
     r"<(style|script|template|noscript|iframe|object|svg|math)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE

@@ -7,7 +7,7 @@ import pytest
 
 from promptcard_ext import report
 from promptcard_ext._version import __version__
-from promptcard_ext.core.results import Generation
+from promptcard_ext.core.results import Call, Generation, Outcome, Verdict
 from promptcard_ext.stats.summary import summarise
 from server_ext.jobs import report_html
 from tests.report.conftest import Page, assert_inert, code, item, notebook, shown
@@ -50,7 +50,7 @@ def test_the_report_of_a_real_run_has_its_numbers_and_is_inert(snapshot, simulat
     assert len(page.attributes("src")) == 3
     assert all(page.attributes("alt"))
     anchors = [href for href in page.attributes("href") if href.startswith("#")]
-    assert len(anchors) == 8
+    assert len(anchors) == 11
     assert {href[1:] for href in anchors} <= set(page.attributes("id"))
 
 
@@ -83,18 +83,27 @@ def test_the_shipped_notebook_is_clean(snapshot) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_answers_stay_text(text: str) -> None:
-    generation = Generation("ollama", "tiny", "h", text, 1.0)
-    result = item(0, "fail", generation=generation, message=text, case=text, label=text, model=text, reason=text)
-    run = of([result, item(1, "error", reason=text)], name=text)
+    calls = [{"type": "function", "function": {"name": text, "arguments": text}}]
+    generation = Generation("ollama", "tiny", "h", text, 1.0, raw=text, tool_calls=calls)
+    parts = (Verdict("p", f"metamorphic:{text}", Outcome.FAIL, text, text),)
+    verdicts = tuple(Verdict(text, text, Outcome.FAIL, text, text, 0.5, text, parts=parts) for _ in range(2))
+    result = item(
+        0, "fail", generation=generation, verdicts=verdicts, message=text, case=text, label=text, model=text,
+        reason=text, calls=(Call(text, generation),),
+    )  # fmt: skip
+    run = of([result, item(1, "error", reason=text), item(2, generation=generation)], name=text)
     pieces = [
         make(run)
-        for make in (report.header, report.verdict, report.summary, report.by_metric, report.changes, report.failures)
-    ]
+        for make in (
+            report.header, report.verdict, report.summary, report.by_metric, report.measures, report.changes,
+            report.reasons, report.failures, report.passes, report.costs,
+        )
+    ]  # fmt: skip
     cells = [code(shown(text_html=piece._repr_html_(), text_plain=repr(piece))) for piece in pieces]
     html = report_html.render(notebook(*cells), text)
     assert_inert(html)
     assert not any(ord(c) < 0x20 and c not in "\n\t" for c in html)
-    assert len(html) < 100_000 + 25 * min(len(text), 20_000) + len(text) * 2
+    assert len(html) < 100_000 + 50 * min(len(text), 20_000) + len(text) * 2
     html.encode()
 
 

@@ -9,8 +9,10 @@ from msgspec.structs import replace
 
 import promptcard_ext as pc
 from promptcard_ext import report
-from promptcard_ext.core.results import Generation, Outcome, Verdict
+from promptcard_ext.core.results import Outcome, Verdict
 from promptcard_ext.kernel.run import run as run_cards
+from promptcard_ext.report.page import page
+from promptcard_ext.stats.derived import DerivedMetric
 from tests.report.conftest import Page, item, run_info, versions
 from tests.report.test_words import of, said
 
@@ -58,36 +60,40 @@ def test_changes_of_one_version_say_that_there_is_nothing_to_compare() -> None:
 
 @pytest.mark.parametrize("many", [100, 101, 130])
 def test_long_tables_end_after_a_hundred_rows_and_say_so(many: int) -> None:
-    run = of(versions("p" * many, "f" * many))
-    for piece, more in ((report.changes(run), "cases differ"), (report.failures(run), "did not pass")):
-        html = piece._repr_html_()
-        assert html.count("<tr>") == 1 + min(many, 100)
-        if many == 100:
-            assert "more" not in said(piece)
-        else:
-            word = "1 more" if many == 101 else f"{many - 100} more"
-            assert word in said(piece)
-            assert more.split()[-1] in said(piece)
+    piece = report.changes(of(versions("p" * many, "f" * many)))
+    left = many - 100
+    assert piece._repr_html_().count("<tr>") == 1 + min(many, 100)
+    assert (f"{left} more case{'' if left == 1 else 's'} differ" in said(piece)) == (left > 0)
+    assert ("more" in said(piece)) == (left > 0)
 
 
-def test_failures_show_the_answer_and_the_reason_the_failed_first() -> None:
-    broken = item(0, "error", reason="timeout", message="too late", generation=None)
-    text = said(report.failures(of([broken, item(1), item(2, "fail", reason="no_match")])))
-    assert text.index("why 2 no_match answer 2") < text.index("too late timeout")
-    assert "answer 1" not in text
-
-
-def test_long_answers_are_cut_and_their_length_is_said() -> None:
-    long = Generation("ollama", "tiny", "h", "word " * 40_000, 1.0)
-    piece = report.failures(of([item(0, "fail", generation=long)]))
-    assert len(piece.html) < 2_000
-    assert "200,000 characters, the beginning is shown" in said(piece)
-    tall = Generation("ollama", "tiny", "h", "\n" * 300 + "a\n" * 100, 1.0)
-    assert report.failures(of([item(0, "fail", generation=tall)])).html.count("\n") < 20
-
-
-def test_when_all_passed_there_is_no_table() -> None:
-    assert said(report.failures(of([item(0)]))) == "Every item passed."
+def test_scores_comparisons_and_changed_prompts_have_tables_where_there_are_any() -> None:
+    changed = (
+        Verdict("t", "metamorphic:typo", Outcome.PASS),
+        Verdict("t", "metamorphic:case", Outcome.UNSCORED, "no_text"),
+    )
+    results = [
+        item(
+            i,
+            verdicts=(
+                Verdict("r", "llm-rubric", Outcome.PASS, None, "", score, "tone"),
+                Verdict("b", "select-best", Outcome.PASS),
+                Verdict("m", "metamorphic", Outcome.PASS, parts=changed),
+            ),
+        )
+        for i, score in enumerate((0.75, 0.25))
+    ]
+    run = report.ReportRun(run_info(results), results, [DerivedMetric("twice", "2 * tone / __count")])
+    text = said(report.measures(run))
+    assert "tone 0.50 [" in text
+    assert "twice 1 over 2 items" in text
+    assert "select-best 100% [34–100] of 2" in text
+    assert "typo 100% [34–100] of 2" in text
+    assert "case no verdict (0 of 2)" in text
+    assert "Scores and comparisons" in page(run)
+    nothing = of([item(0), item(1, "fail")])
+    assert "There are no scores" in said(report.measures(nothing))
+    assert "Scores and comparisons" not in page(nothing)
 
 
 def test_metrics_are_counted_in_checks_the_weakest_first() -> None:

@@ -1,9 +1,11 @@
 """What the header and the verdict say."""
 
+from decimal import Decimal
+
 from msgspec.structs import replace
 
 from promptcard_ext import report
-from promptcard_ext.core.results import Outcome
+from promptcard_ext.core.results import Call, Generation, Outcome
 from promptcard_ext.stats.summary import summarise
 from tests.report.conftest import RUN_ID, Page, item, run_info, versions
 
@@ -96,8 +98,40 @@ def test_a_failed_run_says_why() -> None:
     assert "The run failed. The key <b> is gone." in said(report.verdict(broken))
 
 
-def test_repeats_are_said_to_make_intervals_too_narrow() -> None:
-    assert "narrower than they should be" in said(report.verdict(of([item(0), item(1, repeat=1)])))
+def test_with_repeats_intervals_rest_on_the_cases_and_that_is_said() -> None:
+    results = [
+        item(3 * case + repeat, "pass" if case else "fail", case_uid=f"c{case}", case=f"c{case}", repeat=repeat)
+        for case in range(4)
+        for repeat in range(3)
+    ]
+    text = said(report.verdict(of(results)))
+    assert "passes 75% [30–95] of 12" in text
+    assert "Each case was asked 3 times." in text
+    assert "they rest on 4 cases" in text
+    table = said(report.summary(of(results)))
+    assert "75% [30–95] of 12 4 cases" in table
+    assert "manners 75% [30–95] of 12" in said(report.by_metric(of(results)))
+
+
+def test_the_header_tells_what_the_store_gave_what_was_spent_and_what_judges_cost() -> None:
+    paid = Generation("p", "m", "h", "{}", 1.0, cost_usd=Decimal("0.25"))
+    asked = item(0, generation=paid, cached=True, calls=(Call("judge", paid), Call("judge", paid, cached=True)))
+    run = of([asked, item(1, generation=paid)])
+    text = said(report.header(run))
+    assert "Cost $1.0000" in text
+    assert "Spent this time $0.5000" in text
+    assert "From the store 1 of 2 answers" in text
+    assert "Further calls 2 judge calls, 1 from the store, $0.5000" in text
+    calls = "greet@1 ollama:tiny $1.0000 $0.5000 1 of 2 2 judge calls, 1 from the store, $0.5000"
+    assert calls in said(report.costs(run))
+    plain = said(report.header(of([item(0)])))
+    assert "store" not in plain
+    assert "Spent" not in plain
+
+
+def test_what_is_undecided_is_told_with_what_it_may_make_of_the_rate() -> None:
+    text = said(report.summary(of([item(0), item(1), item(2, "fail"), item(3, "error")])))
+    assert "67% [21–94] of 3, 1 without verdict 50–75% once all are judged" in text
 
 
 def test_cards_are_compared_among_their_own_versions() -> None:
@@ -125,7 +159,10 @@ def test_the_numbers_are_those_of_the_summary(simulated) -> None:
 
 def test_plain_text_says_the_same(simulated) -> None:
     run = of(simulated)
-    for make in (report.header, report.verdict, report.summary, report.by_metric, report.changes, report.failures):
+    for make in (
+        report.header, report.verdict, report.summary, report.by_metric, report.changes, report.reasons,
+        report.failures, report.passes, report.costs,
+    ):  # fmt: skip
         text = repr(make(run))
         assert "<" not in text
         assert len(text) > 20
