@@ -84,7 +84,12 @@ class RunHandle:
         expected again (see `expect_again`) takes the place of the old one.
         """
         with self._changed:
-            fresh = [result for result in results if self._is_new(result.ordinal)]
+            fresh: list[ItemResult] = []
+            taken: set[int] = set()
+            for result in results:
+                if result.ordinal not in taken and self._is_new(result.ordinal):
+                    taken.add(result.ordinal)
+                    fresh.append(result)
             if fresh:
                 self.log.append(fresh)
                 for result in fresh:

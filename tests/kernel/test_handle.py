@@ -31,7 +31,7 @@ def test_results_are_counted_and_given_in_the_order_of_the_plan_or_of_arrival() 
         1,
     )
     assert counts.cost_usd == Decimal("0.1")
-    assert run.result(1) is run.results()[1]
+    assert run.result(1) == run.results()[1]
     assert run.result(3) is None
 
 
