@@ -181,20 +181,20 @@ async def _drive(
     handle.feed(status="running")
     saving = asyncio.create_task(_save_now_and_then(handle))
     providers = Providers(setup.providers)
-    events = execute(
-        prepared,
-        providers,
-        prices=setup.prices,
-        options=setup.options,
-        control=control,
-        items=items,
-        store=setup.store,
-        # A run that goes on has the rest of its budget.
-        budget=None if setup.budget_usd is None else SpendLimit(setup.budget_usd, handle.counts.spent_usd),
-        known=known,
-    )
     status, error = "failed", None
     try:
+        events = execute(
+            prepared,
+            providers,
+            prices=setup.prices,
+            options=setup.options,
+            control=control,
+            items=items,
+            store=setup.store,
+            # A run that goes on has the rest of its budget.
+            budget=None if setup.budget_usd is None else SpendLimit(setup.budget_usd, handle.counts.spent_usd),
+            known=known,
+        )
         async for event in events:
             if isinstance(event, ItemFinished):
                 handle.feed([event.result])
