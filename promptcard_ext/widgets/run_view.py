@@ -9,7 +9,7 @@ kind        with                        answer
 =========== =========================== ====================================================================
 ``ready``   –                           ``snapshot``: ``state``; for a view that has just been made
 ``resync``  –                           the same; for a view that may have missed something
-``rows``    from, to, outcome or ""     ``from``, ``to``, ``outcome``; buffer: list of rows, see `_row`
+``rows``    from, to, outcome or ""     ``from``, ``to``, ``outcome``; buffer: list of rows, see `row_state`
 ``item``    ordinal                     buffer: everything about one item, or null
 ``cancel``  –                           ``cancel``; the run stops
 =========== =========================== ====================================================================
@@ -19,10 +19,8 @@ kind        with                        answer
 
 from __future__ import annotations
 
-import json
 import threading
 import weakref
-from bisect import insort
 from collections.abc import Callable
 from typing import Any
 
@@ -32,14 +30,13 @@ import traitlets
 
 from promptcard_ext.core.results import Counts, ItemResult, Outcome
 from promptcard_ext.kernel.handle import RunHandle
-from promptcard_ext.stats.intervals import percentile, wilson
-from promptcard_ext.stats.summary import cost_text, rate_text
+from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.widgets.base import Channel, Throttle, static_file
+from promptcard_ext.widgets.item_state import item_state, row_state
+from promptcard_ext.widgets.totals import Group, Totals
 
 MAX_WINDOW = 500
 MAX_GROUPS = 12
-MAX_ANSWER_CHARS = 300
-MAX_ITEM_CHARS = 200_000
 
 _views: weakref.WeakKeyDictionary[RunHandle, weakref.ref[RunView]] = weakref.WeakKeyDictionary()
 
@@ -75,7 +72,8 @@ class RunView(anywidget.AnyWidget):
         self._run = run
         self._seen = self._revision = self._displays = 0
         self._rows: dict[str, list[ItemResult]] = {"": [], **{str(outcome): [] for outcome in Outcome}}
-        self._groups: dict[tuple[str, str], _Group] = {}
+        self._groups: dict[tuple[str, str], Group] = {}
+        self._totals = Totals()
         self._channel = Channel(self._on_request)
         super().__init__(channel=self._channel.model_id, state=self._now())
         self._throttle = throttle(self._tick)
@@ -146,13 +144,13 @@ class RunView(anywidget.AnyWidget):
         counts = self._absorb(run.counts)
         return {
             "revision": self._revision,
-            "name": _clean(run.name),
+            "name": harmless(run.name),
             "status": status,
             "frozen": ended,
-            "problem": _clean(str(run.error)) if ended and run.error else "",
+            "problem": harmless(str(run.error)) if ended and run.error else "",
             "elapsed_s": elapsed_s,
             "total": counts.total,
-            **_totals(counts),
+            **self._totals.state(),
             "groups": [group.state() for group in sorted(self._groups.values())[:MAX_GROUPS]],
             "more_groups": max(0, len(self._groups) - MAX_GROUPS),
         }
@@ -163,8 +161,9 @@ class RunView(anywidget.AnyWidget):
             self._rows[str(result.outcome)].append(result)
             key = (result.label, result.model)
             if key not in self._groups:
-                self._groups[key] = _Group(result)
+                self._groups[key] = Group(result)
             self._groups[key].add(result)
+            self._totals.add(result)
         self._seen = counts.done
         return counts
 
@@ -178,11 +177,11 @@ class RunView(anywidget.AnyWidget):
                 return {**answer, "kind": "snapshot", "state": self._now()}, []
         if kind == "rows":
             window, rows = self._window(request)
-            return answer | window, [_json(rows)]
+            return answer | window, [msgspec.json.encode(rows)]
         if kind == "item":
             ordinal = request.get("ordinal")
             result = self._run.result(ordinal) if isinstance(ordinal, int) else None
-            return answer, [_json(result and _item(result))]
+            return answer, [msgspec.json.encode(result and item_state(result))]
         if kind == "cancel":
             self._run.cancel()
             return answer, []
@@ -196,103 +195,7 @@ class RunView(anywidget.AnyWidget):
         last = max(first, min(last, first + MAX_WINDOW))
         with self._lock:
             found = self._rows[outcome][first:last]
-        return {"from": first, "to": last, "outcome": outcome}, [_row(result) for result in found]
-
-
-class _Group:
-    """Totals of one card version on one model."""
-
-    def __init__(self, first: ItemResult) -> None:
-        self.label, self.model, self.first = first.label, first.model, first.ordinal
-        self.counts = Counts()
-        self.latencies: list[float] = []
-
-    def __lt__(self, other: _Group) -> bool:
-        return self.first < other.first
-
-    def add(self, result: ItemResult) -> None:
-        self.first = min(self.first, result.ordinal)
-        self.counts.add(result)
-        if result.generation is not None:
-            insort(self.latencies, result.generation.latency_ms)
-
-    def state(self) -> dict[str, Any]:
-        middle = len(self.latencies) // 2
-        # The list is sorted: its median needs its middle only.
-        p50_ms = percentile(self.latencies[max(0, middle - 1) : len(self.latencies) - middle + 1], 0.5)
-        head = {"label": _clean(self.label), "model": _clean(self.model), "p50_ms": p50_ms}
-        return head | _totals(self.counts)
-
-
-def _totals(counts: Counts) -> dict[str, Any]:
-    return {
-        "done": counts.done,
-        "pass": counts.passed,
-        "fail": counts.failed,
-        "error": counts.errored,
-        "unscored": counts.unscored,
-        "rate": rate_text(wilson(counts.passed, counts.judged), counts) if counts.done else "",
-        "cost": cost_text(counts.cost_usd, counts.priced, counts.done),
-    }
-
-
-def _row(result: ItemResult) -> list[Any]:
-    """One line of the table: ordinal, outcome, case, repeat, card version, model, answer, latency in ms, why."""
-    generation = result.generation
-    return [
-        result.ordinal,
-        str(result.outcome),
-        _line(result.case),
-        result.repeat,
-        _line(result.label),
-        _line(result.model),
-        _line(generation.output or "") if generation else "",
-        generation.latency_ms if generation else None,
-        _line(result.message or result.reason or ""),
-    ]
-
-
-def _item(result: ItemResult) -> dict[str, Any]:
-    """Everything about one item; an endless answer is cut, and ``cut`` says how long it was."""
-    generation = result.generation
-    output = generation.output if generation else None
-    details: dict[str, Any] = {
-        "row": _row(result),
-        "reason": result.reason,
-        "message": result.message,
-        "output": None if output is None else output[:MAX_ITEM_CHARS],
-        "cut": len(output) if output is not None and len(output) > MAX_ITEM_CHARS else 0,
-        "verdicts": [msgspec.to_builtins(verdict) for verdict in result.verdicts],
-    }
-    if generation is not None:
-        details |= {
-            "latency_ms": generation.latency_ms,
-            "ttft_ms": generation.ttft_ms,
-            "tokens_input": generation.tokens.input,
-            "tokens_output": generation.tokens.output,
-            "cost_usd": None if generation.cost_usd is None else f"${generation.cost_usd.normalize():f}",
-            "finish_reason": generation.finish_reason,
-            "attempts": generation.attempts,
-            "tool_calls": generation.tool_calls,
-        }
-    return details
-
-
-def _line(text: str) -> str:
-    # Cut before and after: white space may be all there is in a megabyte.
-    return " ".join(text[: 4 * MAX_ANSWER_CHARS].split())[:MAX_ANSWER_CHARS]
-
-
-def _clean(text: str) -> str:
-    """Replace lone surrogates: JSON in UTF-8 cannot hold them."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _json(value: Any) -> bytes:
-    try:
-        return msgspec.json.encode(value)
-    except UnicodeEncodeError:  # lone surrogates again
-        return json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace")
+        return {"from": first, "to": last, "outcome": outcome}, [row_state(result) for result in found]
 
 
 def _nothing() -> None:

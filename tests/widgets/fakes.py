@@ -95,7 +95,8 @@ def result(
         )  # fmt: skip
     verdict = Verdict("u", "contains", Outcome(outcome), None if outcome == "pass" else "missing", message)
     fields: dict[str, Any] = {
-        "card": "card", "version": 1, "label": label, "model": model, "case": f"case {ordinal}", "case_uid": f"u{ordinal}",
+        "card": "card", "version": 1, "label": label, "model": model, "case": f"case {ordinal}",
+        "case_uid": f"u{ordinal}",
         "repeat": 0, "reason": None if outcome == "pass" else "missing", "message": message,
         "verdicts": (verdict,) if output is not None else (), "generation": generation,
     }  # fmt: skip

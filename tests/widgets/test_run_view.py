@@ -3,14 +3,17 @@ import json
 import threading
 import weakref
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 
 from promptcard_ext.core.errors import RunError
+from promptcard_ext.core.results import Call, Generation, Outcome, Verdict
 from promptcard_ext.kernel import display
 from promptcard_ext.kernel.handle import RunHandle
 from promptcard_ext.widgets import RunView
-from promptcard_ext.widgets.run_view import MAX_GROUPS, MAX_ITEM_CHARS, MAX_WINDOW
+from promptcard_ext.widgets.item_state import MAX_ITEM_CHARS
+from promptcard_ext.widgets.run_view import MAX_GROUPS, MAX_WINDOW
 from tests.widgets.fakes import FakeComm, Hands, handle, result
 
 HOSTILE = "<img src=x onerror=alert(1)>\x00\x1b[31m\ud800‮"
@@ -144,7 +147,7 @@ def test_one_item_comes_whole(view_of: Views) -> None:
     _, item = channel.ask("item", ordinal=4)
     assert item["output"] == "long " * 1000
     assert item["verdicts"] == [
-        {"uid": "u", "type": "contains", "outcome": "fail", "reason": "missing", "message": "No."}
+        {"depth": 0, "outcome": "fail", "name": "contains", "facts": [], "message": "No.", "reason": "missing"}
     ]
     assert (item["cost_usd"], item["tokens_input"], item["cut"]) == ("$0.0000123", 3, 0)
     assert channel.ask("item", ordinal=5)[1] is None
@@ -167,7 +170,7 @@ def test_hostile_text_arrives_as_text(view_of: Views, hands: Hands) -> None:
         [result(0, "fail", HOSTILE, message=HOSTILE, case=HOSTILE, label=HOSTILE, model=HOSTILE)], status="running"
     )
     _, stream, channel = view_of(run)
-    seen = HOSTILE.replace("\ud800", "?")
+    seen = "<img src=x onerror=alert(1)>␀␛[31m?�"
     _, rows = channel.ask("rows", **{"from": 0, "to": 1})
     assert rows[0][6] == seen
     _, item = channel.ask("item", ordinal=0)
@@ -305,3 +308,41 @@ def test_requests_ticks_and_results_may_come_from_different_threads(view_of: Vie
     _, rows = channel.ask("rows", **{"from": 650, "to": 850, "outcome": "fail"})
     assert len(rows) == 100
     assert len({row[0] for row in rows}) == 100
+
+
+def test_repeats_scores_the_store_and_judges_are_told_beside_the_rate(view_of: Views) -> None:
+    paid = Generation("p", "judge", "h", "{}", 1.0, cost_usd=Decimal("0.25"))
+    run = handle(total=12)
+    run.feed(
+        result(3 * i + k, "pass" if i else "fail", case_uid=f"u{i}", repeat=k, cost="0.5", score=0.75 if i else 0.25,
+               cached=k > 0, calls=(Call("judge", paid),))
+        for i in range(4) for k in range(3)
+    )  # fmt: skip
+    view, _, _ = view_of(run)
+    for state in (view.state, view.state["groups"][0]):
+        assert state["rate"] == "75% [30–95] of 12"
+        assert state["score"].startswith("0.62 [")
+        assert state["notes"][0] == "4 cases"
+        assert "8 of 12 answers from the store" in state["notes"]
+        assert "12 judge calls, $3.0000" in state["notes"]
+
+
+def test_an_item_shows_the_parts_of_sets_calls_and_a_reply_that_could_not_be_read(view_of: Views) -> None:
+    parts = (Verdict("a", "regex", Outcome.FAIL, "no_match", "No digits.", weight=2.0),)
+    whole = Verdict("s", "assert-set", Outcome.FAIL, "no_match", "No digits.", 0.25, parts=parts)
+    call = [{"type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}]
+    run = handle()
+    run.feed([
+        result(0, "fail", verdicts=(whole,), generation=Generation("p", "m", "h", None, 1.0, tool_calls=call)),
+        result(1, "error", generation=Generation("p", "m", "h", None, 0.0, raw="<html>502")),
+    ])  # fmt: skip
+    _, _, channel = view_of(run)
+    _, item = channel.ask("item", ordinal=0)
+    assert [(each["depth"], each["name"], each["facts"], each["message"]) for each in item["verdicts"]] == [
+        (0, "assert-set", ["score 0.25"], ""),
+        (1, "regex", ["weight 2"], "No digits."),
+    ]
+    assert item["tool_calls"] == ['→ add({"a": 1})']
+    assert channel.ask("item", ordinal=1)[1]["raw"] == "<html>502"
+    _, rows = channel.ask("rows", **{"from": 0, "to": 2})
+    assert [row[6] for row in rows] == ['→ add({"a": 1})', "<html>502"]

@@ -156,6 +156,7 @@ class View {
     this.stop = h("button", { class: "stop", type: "button" });
     this.bar = h("div", { class: "bar", role: "progressbar", "aria-label": "Progress", "aria-valuemin": "0" });
     this.facts = h("div", { class: "facts" });
+    this.notes = h("div", { class: "note", hidden: "" });
     this.problem = h("p", { class: "problem", role: "alert", hidden: "" });
     this.groups = h("div", { class: "side" });
     this.chips = h("div", { class: "chips", role: "group", "aria-label": "Filter by outcome" });
@@ -185,7 +186,7 @@ class View {
     this.root = h(
       "div", { class: "pcv" },
       h("div", { class: "head" }, this.title, this.pill, this.progress, h("span", { class: "grow" }), this.stop),
-      this.bar, this.facts, this.problem, this.groups, this.chips, this.grid, this.detail, this.note, this.spoken,
+      this.bar, this.facts, this.notes, this.problem, this.groups, this.chips, this.grid, this.detail, this.note, this.spoken,
     );
     this.el.replaceChildren(this.root);
   }
@@ -338,7 +339,7 @@ class View {
 
   tellFacts() {
     const s = this.state;
-    const facts = [["Pass rate", s.rate || "–"], ["Cost", s.cost]];
+    const facts = [["Pass rate", s.rate || "–"], ...(s.score ? [["Score", s.score]] : []), ["Cost", s.cost]];
     const [only, ...others] = s.groups;
     if (only && !others.length) {
       facts.unshift(["Model", only.model]);
@@ -350,6 +351,8 @@ class View {
       const left = s.status === "running" ? remaining(s.elapsed_s, s.done, s.total) : null;
       if (left !== null) facts.push(["Left, about", duration(left)]);
     }
+    say(this.notes, s.notes.join(" · "));
+    this.notes.hidden = !s.notes.length;
     while (this.facts.children.length > facts.length) this.facts.lastChild.remove();
     facts.forEach(([name, value], i) => {
       if (!this.facts.children[i]) this.facts.append(h("span", {}, document.createTextNode(""), h("b")));
@@ -370,23 +373,24 @@ class View {
     if (same.label !== this.same.label || same.model !== this.same.model) this.same = same;
     if (this.groups.hidden) return;
     if (!this.body) {
-      const head = [["", "card version"], ["", "model"], ["wide", ""], ["", "pass rate [95 %]"], ["n", "p50"], ["n", "cost"]];
+      const head = [["", "card version"], ["", "model"], ["wide", ""], ["", "pass rate [95 %]"], ["", "score [95 %]"], ["n", "p50"], ["n", "cost"]];
       this.body = h("tbody");
       this.groups.append(h("table", { class: "groups" }, h("thead", {}, h("tr", {}, ...head.map(([kind, text]) => h("th", { class: kind, scope: "col" }, text)))), this.body));
     }
     const most = Math.max(...groups.map((group) => group.done));
+    this.root.classList.toggle("pcv-no-score", !groups.some((group) => group.score));
     groups.forEach((group, i) => {
       if (!this.body.children[i]) {
-        const cells = ["", "", "wide", "", "n", "n"].map((kind) => h("td", { class: kind }));
+        const cells = ["", "", "wide", "", "", "n", "n"].map((kind) => h("td", { class: kind }));
         cells[2].append(h("div", { class: "bar" }));
         this.body.append(h("tr", {}, ...cells));
       }
       const cells = this.body.children[i].children;
-      const texts = [group.label, group.model, null, group.rate, milliseconds(group.p50_ms), group.cost];
+      const texts = [group.label, group.model, null, group.rate, group.score, milliseconds(group.p50_ms), group.cost];
       texts.forEach((text, k) => {
         if (text === null) return;
         say(cells[k], text);
-        cells[k].title = text;
+        cells[k].title = k === 3 || k === 6 ? [text, ...group.notes].join("\n") : text;
       });
       this.segments(cells[2].firstChild, group, most);
     });
@@ -575,7 +579,8 @@ class View {
     const what = `${name}${repeat ? ` #${repeat + 1}` : ""} · ${label} · ${model}`;
     const facts = [["Latency", item.latency_ms != null && milliseconds(item.latency_ms)], ["First token", item.ttft_ms != null && milliseconds(item.ttft_ms)],
       ["Tokens", item.tokens_input != null && `${count(item.tokens_input)} in, ${item.tokens_output == null ? "?" : count(item.tokens_output)} out`],
-      ["Cost", item.latency_ms != null && (item.cost_usd ?? "not priced")], ["Finished", item.finish_reason], ["Calls", item.attempts > 1 && String(item.attempts)]];
+      ["Cost", item.latency_ms != null && (item.cost_usd ?? "not priced")], ["Finished", item.finish_reason], ["Attempts", item.attempts > 1 && String(item.attempts)],
+      ["Score", item.score != null && item.score.toFixed(2)], ["From", item.cached && "the store"], ["Further", item.calls.join(", ")]];
     const body = h("div", { class: "body" });
     body.append(h("div", { class: "facts" }, ...facts.filter(([, value]) => value).map(([title, value]) => h("span", {}, `${title} `, h("b", {}, value)))));
     if (outcome !== "pass" && item.message && !item.verdicts.length) body.append(h("h5", {}, "What happened"), h("pre", {}, item.message));
@@ -583,13 +588,19 @@ class View {
       body.append(h("h5", {}, "Answer"), h("pre", {}, item.output || "(empty)"));
       if (item.cut) body.append(h("div", { class: "note" }, `Cut here: the whole answer has ${count(item.cut)} characters.`));
     }
-    if (item.tool_calls) body.append(h("h5", {}, "Tool calls"), h("pre", {}, JSON.stringify(item.tool_calls, null, 2)));
+    if (item.tool_calls.length) body.append(h("h5", {}, "Tool calls"), h("pre", {}, item.tool_calls.join("\n")));
+    if (item.raw !== null) body.append(h("h5", {}, item.output === null ? "The reply could not be read; it was kept" : "Not all of the reply could be read"), h("pre", {}, item.raw));
     if (item.verdicts.length) {
-      const lines = item.verdicts.flatMap((verdict) => [
-        mark(verdict.outcome), h("span", {}, verdict.metric ? `${verdict.type} (${verdict.metric})` : verdict.type),
-        h("span", {}, verdict.message || (verdict.score != null ? `score ${verdict.score}` : ""), verdict.reason ? h("span", { class: "code" }, ` ${verdict.reason}`) : ""),
-      ]);
-      body.append(h("h5", {}, "Verdicts"), h("div", { class: "said" }, ...lines));
+      const lines = item.verdicts.map((verdict) => {
+        const what = [verdict.name, ...verdict.facts].join(", ");
+        const said = h("span", {}, verdict.message, verdict.reason ? h("span", { class: "code" }, ` ${verdict.reason}`) : "");
+        // Parts of a set stand further in, below it; more than a few levels would leave no room.
+        const line = h("div", { class: "verdict", role: "listitem" }, mark(verdict.outcome), h("span", {}, what), said);
+        line.style.paddingLeft = `${18 * Math.min(6, verdict.depth)}px`;
+        return line;
+      });
+      if (item.more_verdicts) lines.push(h("div", { class: "note" }, `and ${count(item.more_verdicts)} more`));
+      body.append(h("h5", {}, "Verdicts"), h("div", { class: "said", role: "list" }, ...lines));
     }
     this.detail.replaceChildren(h("header", {}, mark(outcome), h("span", { class: "what", title: what }, what), h("span", { class: "grow" }), close), body);
     this.detail.hidden = false;
