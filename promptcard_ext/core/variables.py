@@ -15,7 +15,7 @@ from promptcard_ext.core import pattern as patterns
 from promptcard_ext.core.errors import CardError
 from promptcard_ext.core.fields import coerce_fields
 
-Identifier = Annotated[str, Meta(pattern=r"^[a-zA-Z][a-zA-Z0-9_]*$", max_length=100)]
+Identifier = Annotated[str, Meta(pattern=r"^[a-zA-Z][a-zA-Z0-9_]*\Z", max_length=100)]
 VariableType = Literal["string", "integer", "number", "boolean", "enum", "list", "json", "datetime", "secret"]
 ItemType = Literal["string", "integer", "number", "boolean", "datetime"]
 Count = Annotated[int, Meta(ge=0)]
