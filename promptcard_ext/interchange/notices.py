@@ -49,7 +49,8 @@ class Notice(Struct, frozen=True):
         lines = ", ".join(map(str, self.more_lines))
         also = f"; also line{'s' if len(self.more_lines) > 1 else ''} {lines}" if lines else ""
         times = f" ({self.count} times{also})" if self.count > 1 else ""
-        return " ".join(filter(None, (f"{where}: {self.place}: {self.message}{times}", self.hint)))
+        said = f"{where}: {self.place}: {self.message}{times}"
+        return f"{said}. {self.hint}" if self.hint else said
 
 
 class Notices:
