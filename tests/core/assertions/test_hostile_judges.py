@@ -91,7 +91,8 @@ def test_only_a_judgement_decides(assertion: Assertion, said: str | None, negate
     one = judged(kind, seen(), bench(said))
     assert one.outcome is not Outcome.ERROR
     if one.outcome in DECIDED:
-        found = json.loads(str(said)[str(said).index("{") :])
+        # Sentences around the one object are passed over, before and behind it.
+        found, _ = json.JSONDecoder().raw_decode(str(said), str(said).index("{"))
         assert {"pass", "category", "relevant"} & set(found)
     else:
         assert one.reason in {"judge_parse_error", "judge_no_text"}
