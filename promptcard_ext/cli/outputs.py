@@ -33,8 +33,11 @@ def check_outputs(arguments: argparse.Namespace) -> None:
             )
 
 
-def write_outputs(run: RunHandle, arguments: argparse.Namespace) -> None:
+def write_outputs(run: RunHandle, arguments: argparse.Namespace, source: str = "") -> None:
     """Write the files that were asked for.
+
+    Args:
+        source: Which of several sources it was; goes into the files' names: ``report.html`` is ``report-greet.html``.
 
     Raises:
         FileError: One cannot be written (``file_unwritable``).
@@ -43,6 +46,7 @@ def write_outputs(run: RunHandle, arguments: argparse.Namespace) -> None:
     for name in FORMATS:
         path: Path | None = getattr(arguments, name)
         if path is not None:
+            path = path.with_stem(f"{path.stem}-{source}") if source else path
             rows = run.summary() if rows is None and name != "html" else rows
             write_run(path, run, rows or (), kind=name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,19 @@ def _run(arguments: argparse.Namespace) -> int:
     planned = [(source, setup_of(source, arguments)) for source in sources]
     for _, setup in planned:
         setup.plan.prepare()
-    return max(_carry_out(source, setup, arguments) for source, setup in planned)
+    tags = tags_of([source for source, _ in planned])
+    return max(_carry_out(source, setup, arguments, tag) for (source, setup), tag in zip(planned, tags, strict=True))
+
+
+def tags_of(sources: Sequence[Source]) -> list[str]:
+    """Return what tells the files of several sources apart; nothing for one."""
+    if len(sources) < 2:
+        return [""]
+    names = [re.sub(r"[^\w-]+", "-", source.name).strip("-")[:60] for source in sources]
+    return [
+        name if name and names.count(name) == 1 else f"{place}-{name}".strip("-")
+        for place, name in enumerate(names, start=1)
+    ]
 
 
 def setup_of(source: Source, arguments: argparse.Namespace) -> Setup:
@@ -145,12 +158,12 @@ def _cases(source: Source, arguments: argparse.Namespace) -> Sequence[Case]:
     return select(cases, arguments.filter, last_results)
 
 
-def _carry_out(source: Source, setup: Setup, arguments: argparse.Namespace) -> int:
+def _carry_out(source: Source, setup: Setup, arguments: argparse.Namespace, tag: str) -> int:
     from promptcard_ext.kernel.run import new_folder, start
 
     name = arguments.name or source.name
     folder = new_folder(setup, name)
-    return _follow(lambda: start(setup, name, folder=folder), arguments)
+    return _follow(lambda: start(setup, name, folder=folder), arguments, tag)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
@@ -173,7 +186,7 @@ def _resume(arguments: argparse.Namespace) -> int:
     return _follow(begin, arguments)
 
 
-def _follow(begin: Callable[[], RunHandle], arguments: argparse.Namespace) -> int:
+def _follow(begin: Callable[[], RunHandle], arguments: argparse.Namespace, tag: str = "") -> int:
     """Start a run, show it to its end, write what was asked for, and return the exit code."""
     # Loaded before the run begins: from its first call on, Ctrl-C finds somebody who says what is kept.
     from promptcard_ext.cli.outputs import write_outputs
@@ -200,7 +213,7 @@ def _follow(begin: Callable[[], RunHandle], arguments: argparse.Namespace) -> in
     if arguments.reduce:
         terminal.print_reduced(handle.log.iter_plan(), arguments.reduce)
     terminal.print_failures(handle.log.iter_plan())
-    write_outputs(handle, arguments)
+    write_outputs(handle, arguments, tag)
     _say_how_to_go_on(handle)
     return exit_code(handle, arguments.max_errors)
 

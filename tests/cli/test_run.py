@@ -294,3 +294,13 @@ def test_what_may_be_wrong_with_a_card_is_told_and_only_errors_fail(home: Path, 
     assert done.returncode == 0, done.stderr
     assert "unused" in done.stderr
     assert run_command(home, "lint", "--strict", str(path)).returncode == 2
+
+
+def test_several_files_write_a_result_file_each(home: Path, card: Path, tmp_path: Path) -> None:
+    other = card.with_name("other.yaml")
+    other.write_text(card.read_text().replace("name: greet", "name: other"))
+    out = ("--junit", str(tmp_path / "results.xml"))
+    run_command(home, "run", str(card), str(other), str(other), "--model", "simulated:echo", *out)
+    assert {path.name for path in tmp_path.glob("results*.xml")} == {
+        "results-greet.xml", "results-2-other.xml", "results-3-other.xml"
+    }  # fmt: skip
