@@ -69,5 +69,3 @@ def build_parser() -> argparse.ArgumentParser:
     for entry in metadata.entry_points(group="promptcards.commands"):
         entry.load()(commands)
     return parser
-
-
