@@ -12,12 +12,13 @@ from promptcard_ext.core.assertions.base import Assertion, Finding
 from promptcard_ext.core.assertions.judging import outage
 from promptcard_ext.core.assertions.limits import refuse_options, share
 from promptcard_ext.core.errors import ProviderError
+from promptcard_ext.core.identity import digest
 from promptcard_ext.core.judges.asking import Juror, together
 from promptcard_ext.core.judges.panel import VOTES, Opinion, decide, mean_score
 from promptcard_ext.core.judges.prompts import Prompt
 from promptcard_ext.core.judges.question import NotJudged, OwnPrompt, Question, ask_about, own_prompt
 from promptcard_ext.core.ports import Asker
-from promptcard_ext.core.results import Outcome
+from promptcard_ext.core.results import Outcome, Verdict
 
 T = TypeVar("T")
 NO_JUDGE = Finding(Outcome.UNSCORED, "no_judge", "There is no judge: name one for the run, or as 'provider'.")
@@ -123,18 +124,53 @@ async def heard(jury: Jury, asker: Asker, opinion_of: Callable[[Juror], Awaitabl
     jurors = jurors_of(jury.assertion, asker)
     if not jurors:
         return NO_JUDGE
-    opinions, absent = await ballots(jurors, opinion_of)
-    if not opinions:
+
+    async def signed(juror: Juror) -> tuple[Juror, Opinion]:
+        return juror, await opinion_of(juror)
+
+    cast, absent = await ballots(jurors, signed)
+    if not cast:
         return nobody(absent)
+    opinions = [opinion for _, opinion in cast]
     decision = decide(jury.vote, opinions, len(absent), jury.threshold)
     message = _told(opinions, absent)
+    parts = _votes(jury.assertion, cast, absent) if len(jurors) > 1 else ()
     if decision is None:
-        return Finding(Outcome.UNSCORED, "panel_undecided", message)
-    score = mean_score(opinions)
+        return Finding(Outcome.UNSCORED, "panel_undecided", message, parts=parts)
+    # Not known while one is missing: a set around it must not take the mean of the others for its score.
+    score = None if absent else mean_score(opinions)
     if decision:
-        return Finding(Outcome.PASS, None, message, score)
+        return Finding(Outcome.PASS, None, message, score, parts)
     failed = next((opinion.code for opinion in opinions if not opinion.passed), "score_below_threshold")
-    return Finding(Outcome.FAIL, "score_below_threshold" if jury.vote == "mean" else failed, message, score)
+    return Finding(Outcome.FAIL, "score_below_threshold" if jury.vote == "mean" else failed, message, score, parts)
+
+
+def _votes(
+    assertion: Assertion, cast: Sequence[tuple[Juror, Opinion]], absent: Sequence[Absence]
+) -> tuple[Verdict, ...]:
+    """Return what each of a panel said, as parts of its verdict."""
+    found = [
+        (
+            juror,
+            Outcome.PASS if said.passed else Outcome.FAIL,
+            None if said.passed else said.code,
+            said.reason,
+            said.score,
+        )
+        for juror, said in cast
+    ]
+    found += [(one.juror, one.finding.outcome, one.finding.reason, one.finding.message, None) for one in absent]
+    return tuple(
+        Verdict(
+            digest([assertion.uid, juror.model, juror.repeat]),
+            assertion.kind,
+            outcome,
+            reason,
+            f"{juror.model}: {told}",
+            score,
+        )
+        for juror, outcome, reason, told, score in found
+    )
 
 
 def nobody(absent: Sequence[Absence]) -> Finding:

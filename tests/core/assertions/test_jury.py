@@ -55,8 +55,8 @@ def test_without_a_judge_it_is_unscored(kind: str) -> None:
         ((YES, YES, NO), "all", FAIL, "criterion_not_met", 2 / 3),
         ((YES, YES, NO), "mean", PASS, None, 2 / 3),
         ((YES, NO, NO), "mean", FAIL, "score_below_threshold", 1.3 / 3),
-        ((YES, YES, outage()), "majority", PASS, None, 0.9),
-        ((NO, "gibberish", NO), "majority", FAIL, "criterion_not_met", 0.2),
+        ((YES, YES, outage()), "majority", PASS, None, None),
+        ((NO, "gibberish", NO), "majority", FAIL, "criterion_not_met", None),
         ((YES, NO, outage()), "majority", UNSCORED, "panel_undecided", None),
         ((YES, outage(), "gibberish"), "majority", UNSCORED, "panel_undecided", None),
         ((YES, YES, outage()), "all", UNSCORED, "panel_undecided", None),
@@ -108,6 +108,17 @@ def test_the_other_judges_are_heard_when_one_breaks() -> None:
     bench = Bench(say, ("j0:m", "j1:m", "j2:m"))
     assert judged(Assertion("llm-rubric", "Is kind."), "x", bench).outcome is PASS
     assert heard == ["j0:m", "j1:m", "j2:m"]
+
+
+def test_what_each_judge_said_is_a_part_and_the_score_is_open_while_one_is_missing() -> None:
+    one = panel(YES, outage(), YES)
+    assert (one.outcome, one.score, one.points) == (PASS, None, None)
+    assert [(part.outcome, part.reason) for part in one.parts] == [
+        (PASS, None), (PASS, None), (ERROR, "provider_5xx_exhausted")
+    ]  # fmt: skip
+    assert one.parts[2].message.startswith("j1:m: ")
+    assert len({part.uid for part in panel(YES, YES).parts}) == 2
+    assert panel(YES).parts == ()
 
 
 def test_a_panel_without_degrees_has_the_share_as_its_score() -> None:
