@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -19,6 +19,9 @@ from promptcard_ext.core.messages import Example, Message, Role
 from promptcard_ext.core.model_settings import ModelSettings
 from promptcard_ext.core.template import MAX_TEMPLATE_CHARS, Template, locate, parse_all
 from promptcard_ext.core.variables import Variable
+
+if TYPE_CHECKING:
+    from promptcard_ext.core.static_check import Problem
 
 __all__ = ["Card", "Example", "Message", "ModelSettings", "Source", "Variable"]
 
@@ -130,8 +133,8 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
                 raise self._located(
                     f"Card '{self.name}' uses the secret '{variable.name}' in a message",
                     variable.name,
-                    "secret_in_template",
-                    "What a prompt says is stored and sent; a secret is for code of your own, not for the model.",
+                    code="secret_in_template",
+                    hint="What a prompt says is stored and sent; a secret is for code of your own, not for the model.",
                 )
 
     def _undeclared(self, names: list[str], declared: list[str]) -> TemplateError:
@@ -140,9 +143,9 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
         if others := [f"'{name}' ({self._place(name)[0]})" for name in names[1:11]]:
             hint += f" Also not declared: {', '.join(others)}{', …' if len(names) > 11 else ''}."
         problem = f"Card '{self.name}' uses a variable '{names[0]}' that it does not declare"
-        return self._located(problem, names[0], "unknown_variable", hint)
+        return self._located(problem, names[0], code="unknown_variable", hint=hint)
 
-    def _located(self, problem: str, name: str, code: str, hint: str) -> TemplateError:
+    def _located(self, problem: str, name: str, *, code: str, hint: str) -> TemplateError:
         place, line, column = self._place(name)
         return TemplateError(f"{problem} ({place}).", line=line, column=column, code=code, hint=hint)
 
@@ -219,6 +222,17 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
             'Be brief. Why?'
         """
         return inclusion.composed(self, cards)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return what is wrong with the card, or probably is, without rendering it; errors first.
+
+        Example:
+            >>> [problem.code for problem in Card("c", "{% for who in who %}{{ who }}{% endfor %}").problems()]
+            ['variable_shadowed']
+        """
+        from promptcard_ext.core.static_check import check
+
+        return check(self)
 
     @property
     def content(self) -> dict[str, Any]:

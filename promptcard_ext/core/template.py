@@ -184,7 +184,7 @@ class _Library:
         if reference not in self._texts:
             return None
         if reference in self._open:
-            raise self._refusal(includer, line, f"'{reference}', which is within itself", "include_circle")
+            raise self._refusal(includer, line, f"'{reference}', which is within itself", code="include_circle")
         if len(self._open) >= MAX_INCLUDE_DEPTH:
             raise self._too_deep(includer, line)
         if reference not in self._parsed:
@@ -199,11 +199,10 @@ class _Library:
         return found
 
     def _too_deep(self, includer: str, line: int) -> TemplateError:
-        return self._refusal(
-            includer, line, f"more than {MAX_INCLUDE_DEPTH} texts within each other", "include_too_deep"
-        )
+        what = f"more than {MAX_INCLUDE_DEPTH} texts within each other"
+        return self._refusal(includer, line, what, code="include_too_deep")
 
-    def _refusal(self, includer: str, line: int, what: str, code: str) -> TemplateError:
+    def _refusal(self, includer: str, line: int, what: str, *, code: str) -> TemplateError:
         return TemplateError(f"The template of {includer} includes {what} (line {line}).", line=line, code=code)
 
 

@@ -19,7 +19,7 @@ from promptcard_ext.core.rendering import MAX_ITERATIONS, MAX_OUTPUT_CHARS, Miss
 Filter = Callable[..., Any]
 MAX_NUMBER_CHARS = 400
 _PATTERN_WORK = 300_000
-_ITEM_WORK = 30
+_ITEM_WORK = 40
 FILTERS: dict[str, Filter] = {}
 
 
