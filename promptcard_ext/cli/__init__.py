@@ -17,6 +17,9 @@ from promptcard_ext._version import __version__
 from promptcard_ext.cli import answers, demo, estimate, lint, models, regrade, run, runs, transfer
 from promptcard_ext.core.errors import PromptCardError, SetupError
 
+# Errors of a run that are mistakes of whoever started it.
+ASKED_WRONGLY = frozenset({"run_options", "no_judge", "no_embedder", "budget_unpriced"})
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command; ends the process with its exit code. Mistakes of the user get one message and no traceback."""
@@ -31,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(arguments.command(arguments) or 0)
     except PromptCardError as error:
         complain(error)
-        sys.exit(error.exit_code)
+        sys.exit(2 if error.code in ASKED_WRONGLY else error.exit_code)
     except ModuleNotFoundError as error:
         # The base install has the commands of the server, and not what they need.
         if (error.name or "").partition(".")[0] in ("promptcard_ext", "server_ext"):

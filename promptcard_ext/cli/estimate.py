@@ -42,12 +42,16 @@ def _estimate(arguments: argparse.Namespace) -> int:
 
 
 def _of(setup: Setup) -> Estimate:
+    from promptcard_ext.core.engine import check_needs
     from promptcard_ext.providers import Providers
     from promptcard_ext.stats.estimate import estimate
 
+    prepared = setup.plan.prepare()
+    # The run would refuse, too; an estimate without its judges would be too low and say nothing of it.
+    check_needs(prepared, setup.options.judges, setup.options.embedder)
     providers = Providers(setup.providers)
     return estimate(
-        setup.plan.prepare(),
+        prepared,
         setup.prices,
         history=_history(setup),
         concurrency=setup.options.concurrency,

@@ -94,5 +94,10 @@ def _prepare(source: Source) -> None:
 def _print_verdict(sources: list[Source], errors: int, warnings: int) -> None:
     first = sources[0]
     versions = sum(len(source.versions) for source in sources)
-    verdict = f"{errors} errors, {warnings} warnings" if errors or warnings else "all right"
+    said = [_number(errors, "error"), _number(warnings, "warning")]
+    verdict = ", ".join(said) if errors or warnings else "all right"
     print(f"{first.path}: {first.name}: {versions} versions, {len(first.cases)} cases, {verdict}")
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -141,7 +141,7 @@ def test_a_model_that_does_not_exist_is_named(home: Path, card: Path, model: str
     "option", [("--repeat", "0"), ("--concurrency", "0"), ("--timeout", "-1"), ("--timeout", "nan")]
 )
 def test_numbers_that_make_no_sense_are_refused(home: Path, card: Path, option: tuple[str, str]) -> None:
-    failed(run_command(home, "run", str(card), "--model", "simulated:echo", *option))
+    failed(run_command(home, "run", str(card), "--model", "simulated:echo", *option), code=2)
 
 
 def test_a_port_that_is_taken_is_said_to_be(home: Path) -> None:

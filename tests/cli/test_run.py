@@ -304,3 +304,13 @@ def test_several_files_write_a_result_file_each(home: Path, card: Path, tmp_path
     assert {path.name for path in tmp_path.glob("results*.xml")} == {
         "results-greet.xml", "results-2-other.xml", "results-3-other.xml"
     }  # fmt: skip
+
+
+def test_an_estimate_without_a_judge_that_is_needed_is_refused_as_the_run_would_be(home: Path, card: Path) -> None:
+    card.write_text(
+        card.read_text().replace("{type: not-contains, value: Ada 3}", "{type: llm-rubric, value: Is kind.}")
+    )
+    done = run_command(home, "estimate", str(card), "--model", "openai:gpt-4o-mini")
+    assert (done.returncode, "no_judge" in done.stderr) == (2, True), done.stdout
+    judged = ("--judge", "openai:gpt-4o-mini")
+    assert run_command(home, "estimate", str(card), "--model", "openai:gpt-4o-mini", *judged).returncode == 0
