@@ -24,7 +24,8 @@ NAMES = {"reason", "code", "failed"}
 CODE = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+|timeout|unpriced|interrupted")
 # Refused before the first call, so no result ever ends like that.
 BEFORE_THE_RUN = {
-    "assertion_unknown", "derived_metric_invalid", "include_unresolved", "reducer_unknown", "results_twice",
+    "assertion_unknown", "derived_metric_invalid", "include_circle", "include_too_deep", "include_unresolved",
+    "reducer_unknown", "results_twice",
     "run_options", "template_too_long", "unknown_provider", "json_schema",
     "card_invalid", "file_invalid", "not_found", "run_error", "setup_error",
 }  # fmt: skip
