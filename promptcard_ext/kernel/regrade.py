@@ -20,6 +20,7 @@ from promptcard_ext.kernel.redo import Items, answer_in
 from promptcard_ext.kernel.resume import setup_in
 from promptcard_ext.kernel.run import as_mode, as_store, start
 from promptcard_ext.kernel.setup import Setup
+from promptcard_ext.kernel.static_html import flips_html
 from promptcard_ext.local.results_log import ResultsLog
 from promptcard_ext.local.run_folder import RunFolder
 from promptcard_ext.stats.flips import FlipTable, flips
@@ -34,6 +35,12 @@ class Regraded(NamedTuple):
 
     run: RunHandle
     flips: FlipTable
+
+    def __repr__(self) -> str:
+        return f"<Regraded {self.run!r}: {self.flips.text}>"
+
+    def _repr_html_(self) -> str:
+        return flips_html(self.flips)
 
 
 def regrade(

@@ -6,13 +6,14 @@ import html
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from promptcard_ext.core.results import Counts, ItemResult, Verdict
+from promptcard_ext.core.results import Counts, ItemResult, Outcome, Verdict
 from promptcard_ext.kernel.overview import Picks, Traits, gather
 from promptcard_ext.kernel.row_facts import call_facts, money_facts, rate_facts, share_text
 from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.kernel.seen_answer import SeenAnswer, seen_answer
 from promptcard_ext.kernel.verdict_outline import outline, verdict_facts, verdict_lines, verdict_name
 from promptcard_ext.stats.contests import Contests
+from promptcard_ext.stats.flips import FlipTable, ItemFlip
 from promptcard_ext.stats.invariance import invariance
 from promptcard_ext.stats.summary import SummaryRow
 
@@ -172,6 +173,38 @@ def _fitting(parts: Iterable[str], room: int) -> Iterator[str]:
         if room < 0:
             return
         yield part
+
+
+def flips_html(flips: FlipTable) -> str:
+    """Return what changed between two judgements: outcomes before and now, and the items that changed."""
+    matrix = [
+        [_tag(before), *(_moved(count, before, now) for count, now in zip(row, Outcome, strict=True))]
+        for before, row in zip(Outcome, flips.rows(), strict=True)
+        if any(row)
+    ]
+    body = [f"<h4>{_esc(flips.text)}</h4>"]
+    if matrix:
+        body.append(_table(["before \\ now", *map(str, Outcome)], matrix, len(matrix), texts=1))
+    if flips.items:
+        names = ["case", "card version", "model", "before", "now", "why"]
+        room = MAX_ROWS_BYTES
+        body.append(_table(names, map(_flip_row, flips.items), len(flips.items), room=room))
+    return f'{_STYLE}<div class="pc-run">{"".join(body)}</div>'
+
+
+def _moved(count: int, before: Outcome, now: Outcome) -> str:
+    return f"<b>{count:,}</b>" if count and now is not before else f"{count:,}"
+
+
+def _flip_row(flip: ItemFlip) -> list[str]:
+    repeat = f" #{flip.repeat + 1}" if flip.repeat else ""
+    why = flip.reason_after or (f"no longer {flip.reason_before}" if flip.reason_before else "")
+    names = (f"{flip.case}{repeat}", flip.label, flip.model)
+    return [*map(_name, names), _tag(flip.before), _tag(flip.after), _esc(why)]
+
+
+def _tag(outcome: Outcome) -> str:
+    return f'<span class="pc-tag pc-{outcome}">{outcome}</span>'
 
 
 # -- items -----------------------------------------------------------------------------------------------------------
