@@ -7,6 +7,7 @@ import copy
 import logging
 import threading
 import time
+from array import array
 from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,8 @@ class RunHandle:
         # Of a case that comes once only nothing has to be remembered.
         self._once = setup is not None and setup.plan.repeats * setup.plan.per_group == 1
         self._clusters = Clusters(once=self._once)
+        # Ordinals as they were counted. The log has another order: what is done again keeps its old place there.
+        self._order = array("I")
         self._redone: set[int] = set()
         self._listeners: list[Callable[[], None]] = []
         self._freezers: list[Callable[[], None]] = []
@@ -115,12 +118,14 @@ class RunHandle:
         with self._changed:
             self._redone = {ordinal for ordinal in ordinals if ordinal in self.log}
             self._counts, self._clusters = Counts(total=self._counts.total), Clusters(once=self._once)
+            self._order = array("I")
             for result in self.log.iter_plan():
                 if result.ordinal not in self._redone:
                     self._count(result)
 
     def _count(self, result: ItemResult) -> None:
         self._counts.add(result)
+        self._order.append(result.ordinal)
         if result.outcome in (Outcome.PASS, Outcome.FAIL):
             self._clusters.add(result.case_uid, result.outcome is Outcome.PASS)
 
@@ -192,8 +197,13 @@ class RunHandle:
         return list(self.log.iter_plan())
 
     def window(self, first: int, last: int) -> list[ItemResult]:
-        """Return results ``first`` up to (not including) ``last`` in order of arrival."""
-        return self.log.window(max(0, first), max(0, last))
+        """Return results ``first`` up to (not including) ``last`` in order of arrival.
+
+        They are read from the log. What is expected again (see `expect_again`) is not among them until it has come.
+        """
+        with self._lock:
+            ordinals = self._order[max(0, first) : max(0, last)]
+        return [result for ordinal in ordinals if (result := self.log.get(ordinal)) is not None]
 
     def wait(self, timeout: float | None = None) -> RunHandle:
         """Wait for the end and return the handle itself. Interrupting it cancels the run.

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,8 @@ from promptcard_ext.widgets.item_state import item_state, row_state
 from promptcard_ext.widgets.totals import Group, Totals
 
 MAX_WINDOW = 500
+# So many results are read at once while totals catch up: all of them might not fit into memory.
+CHUNK = 500
 MAX_GROUPS = 12
 
 _views: weakref.WeakKeyDictionary[RunHandle, weakref.ref[RunView]] = weakref.WeakKeyDictionary()
@@ -66,14 +69,17 @@ class RunView(anywidget.AnyWidget):
     channel = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, run: RunHandle, *, throttle: Callable[[Callable[[], None]], Throttle] = Throttle) -> None:
-        # Guards `_rows`, `_groups`, `_seen`, `_revision` and the order of what is sent. Requests take it on the threads
-        # of the kernel, ticks on the background loop. Never held while waiting for anything.
+        # Guards `_found`, `_groups`, `_seen`, `_revision` and the order of what is sent. Requests take it on the
+        # threads of the kernel, ticks on the background loop. Never held while waiting for anything but the log.
         self._lock = threading.RLock()
         self._run = run
         self._seen = self._revision = self._displays = 0
-        self._rows: dict[str, list[ItemResult]] = {"": [], **{str(outcome): [] for outcome in Outcome}}
+        # Ordinals by outcome, as they came. The results themselves stay in the log, on disk.
+        self._found = {str(outcome): array("I") for outcome in Outcome}
         self._groups: dict[tuple[str, str], Group] = {}
-        self._totals = Totals()
+        plan = run.setup.plan if run.setup is not None else None
+        self._once = plan is not None and plan.repeats == 1
+        self._totals = Totals(once=plan is not None and plan.per_case == 1)
         self._channel = Channel(self._on_request)
         super().__init__(channel=self._channel.model_id, state=self._now())
         self._throttle = throttle(self._tick)
@@ -124,8 +130,8 @@ class RunView(anywidget.AnyWidget):
                 self._channel.close()
                 self.layout.close()
             super().close()
-            for rows in self._rows.values():
-                rows.clear()
+            for ordinals in self._found.values():
+                del ordinals[:]
             self._groups.clear()
 
     # -- totals ------------------------------------------------------------------------------------------------------
@@ -156,16 +162,20 @@ class RunView(anywidget.AnyWidget):
         }
 
     def _absorb(self, counts: Counts) -> Counts:
-        for result in self._run.window(self._seen, counts.done):
-            self._rows[""].append(result)
-            self._rows[str(result.outcome)].append(result)
-            key = (result.label, result.model)
-            if key not in self._groups:
-                self._groups[key] = Group(result)
-            self._groups[key].add(result)
-            self._totals.add(result)
-        self._seen = counts.done
+        for first in range(self._seen, counts.done, CHUNK):
+            last = min(first + CHUNK, counts.done)
+            for result in self._run.window(first, last):
+                self._count(result)
+            self._seen = last
         return counts
+
+    def _count(self, result: ItemResult) -> None:
+        self._found[str(result.outcome)].append(result.ordinal)
+        key = (result.label, result.model)
+        if key not in self._groups:
+            self._groups[key] = Group(result, once=self._once)
+        self._groups[key].add(result)
+        self._totals.add(result)
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -189,13 +199,17 @@ class RunView(anywidget.AnyWidget):
 
     def _window(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[list[Any]]]:
         first, last, outcome = request.get("from"), request.get("to"), request.get("outcome") or ""
-        if not isinstance(first, int) or not isinstance(last, int) or outcome not in self._rows:
+        if not isinstance(first, int) or not isinstance(last, int) or (outcome and outcome not in self._found):
             return {"from": 0, "to": 0, "outcome": ""}, []
         first = max(0, first)
         last = max(first, min(last, first + MAX_WINDOW))
         with self._lock:
-            found = self._rows[outcome][first:last]
-        return {"from": first, "to": last, "outcome": outcome}, [row_state(result) for result in found]
+            # No more than what the totals count, which is known to the browser.
+            seen = min(last, self._seen)
+            ordinals = self._found[outcome][first:last] if outcome else ()
+        found = [self._run.result(ordinal) for ordinal in ordinals] if outcome else self._run.window(first, seen)
+        rows = [row_state(result) for result in found if result is not None]
+        return {"from": first, "to": last, "outcome": outcome}, rows
 
 
 def _nothing() -> None:

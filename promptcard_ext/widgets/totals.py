@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from typing import Any
 
 from promptcard_ext.core.results import Counts, ItemResult, Outcome
 from promptcard_ext.kernel.row_facts import call_text, money_facts, rate_facts
 from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.stats.clusters import Clusters
-from promptcard_ext.stats.intervals import bounds, percentile
+from promptcard_ext.stats.intervals import bounds
+from promptcard_ext.stats.latencies import Latencies
 from promptcard_ext.stats.metrics import score_text
 from promptcard_ext.stats.scores import item_points
 from promptcard_ext.stats.summary import CallSums, SummaryRow, cost_text, rate_text
 
 
 class Totals:
-    """What is counted; memory is one small entry per case, whatever the number of repeats."""
+    """What is counted; memory is one small entry per case, whatever the number of repeats.
 
-    def __init__(self) -> None:
+    Args:
+        once: Every case comes once only; then nothing is kept of it.
+    """
+
+    def __init__(self, *, once: bool = False) -> None:
         self.counts = Counts()
-        self._passes, self._scores, self._scored = Clusters(), Clusters(), 0
+        self._passes, self._scores, self._scored = Clusters(once=once), Clusters(once=once), 0
         self._calls: dict[str, CallSums] = {}
         self._degrees, self._repeats = False, 1
 
@@ -64,12 +68,17 @@ class Totals:
 
 
 class Group:
-    """Totals of one card version on one model; groups are in the order of the plan."""
+    """Totals of one card version on one model; groups are in the order of the plan.
 
-    def __init__(self, first: ItemResult) -> None:
+    Args:
+        first: A result of it.
+        once: Every case comes once only.
+    """
+
+    def __init__(self, first: ItemResult, *, once: bool = False) -> None:
         self.label, self.model, self.first = first.label, first.model, first.ordinal
-        self._totals = Totals()
-        self._latencies: list[float] = []
+        self._totals = Totals(once=once)
+        self._latencies = Latencies()
 
     def __lt__(self, other: Group) -> bool:
         return self.first < other.first
@@ -81,13 +90,9 @@ class Group:
         answer = result.generation
         # A reply that nobody could read is no answer, and was not timed as one.
         if answer is not None and (answer.output is not None or answer.raw is None):
-            insort(self._latencies, answer.latency_ms)
+            self._latencies.add(answer.latency_ms)
 
     def state(self) -> dict[str, Any]:
         """Return what the browser shows in one line."""
-        latencies = self._latencies
-        middle = len(latencies) // 2
-        # The list is sorted: its median needs its middle only.
-        p50_ms = percentile(latencies[max(0, middle - 1) : len(latencies) - middle + 1], 0.5)
-        head = {"label": harmless(self.label), "model": harmless(self.model), "p50_ms": p50_ms}
-        return head | self._totals.state()
+        head = {"label": harmless(self.label), "model": harmless(self.model)}
+        return head | {"p50_ms": self._latencies.percentile(0.5)} | self._totals.state()

@@ -1,6 +1,7 @@
 import gc
 import json
 import threading
+import tracemalloc
 import weakref
 from collections.abc import Callable
 from decimal import Decimal
@@ -11,6 +12,7 @@ from promptcard_ext.core.errors import RunError
 from promptcard_ext.core.results import Call, Generation, Outcome, Verdict
 from promptcard_ext.kernel import display
 from promptcard_ext.kernel.handle import RunHandle
+from promptcard_ext.local.results_log import ResultsLog
 from promptcard_ext.widgets import RunView
 from promptcard_ext.widgets.item_state import MAX_ITEM_CHARS
 from promptcard_ext.widgets.run_view import MAX_GROUPS, MAX_WINDOW
@@ -346,3 +348,38 @@ def test_an_item_shows_the_parts_of_sets_calls_and_a_reply_that_could_not_be_rea
     assert channel.ask("item", ordinal=1)[1]["raw"] == "<html>502"
     _, rows = channel.ask("rows", **{"from": 0, "to": 2})
     assert [row[6] for row in rows] == ['→ add({"a": 1})', "<html>502"]
+
+
+def test_results_stay_on_disk_however_many_are_watched(view_of: Views, hands: Hands) -> None:
+    run = handle(total=5000)
+    _, stream, channel = view_of(run)
+    tracemalloc.start()
+    try:
+        for first in range(0, 5000, 50):
+            fed = range(first, first + 50)
+            run.feed((result(i, "fail", f"{i} {'long ' * 200}", case_uid=f"u{i % 10}") for i in fed), status="running")
+            hands.advance(1)
+            stream.sent.clear()
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The answers alone are five megabytes.
+    assert grown < 500_000
+    for outcome in ("", "fail"):
+        _, rows = channel.ask("rows", **{"from": 4990, "to": 5000, "outcome": outcome})
+        assert [row[0] for row in rows] == list(range(4990, 5000))
+
+
+def test_an_error_that_is_tried_again_is_counted_and_listed_by_its_new_outcome(view_of: Views, hands: Hands) -> None:
+    log = ResultsLog()
+    log.append([result(0, "error"), result(1), result(2, "error")])
+    run = RunHandle("resumed", 4, lambda: None, log=log)
+    run.expect_again([0, 2])
+    view, _, channel = view_of(run)
+    assert (view.state["done"], view.state["error"], view.state["pass"]) == (1, 0, 1)
+    run.feed([result(2), result(3, "fail"), result(0)], status="running")
+    hands.advance(1)
+    assert (view.state["done"], view.state["error"], view.state["pass"]) == (4, 0, 3)
+    _, rows = channel.ask("rows", **{"from": 0, "to": 9})
+    assert [row[:2] for row in rows] == [[1, "pass"], [2, "pass"], [3, "fail"], [0, "pass"]]
+    assert channel.ask("rows", **{"from": 0, "to": 9, "outcome": "error"})[1] == []
