@@ -74,8 +74,8 @@ def summary_frame(rows: Sequence[SummaryRow]) -> pd.DataFrame:
     frame = pd.DataFrame(
         [
             {
-                "label": row.label,
-                "model": row.model,
+                "label": well_formed(row.label),
+                "model": well_formed(row.model),
                 "done": row.counts.done,
                 "passed": row.counts.passed,
                 "failed": row.counts.failed,

@@ -55,7 +55,7 @@ def pass_rates(rows: Sequence[SummaryRow]) -> alt.FacetChart:
 
 
 def _drawable(row: SummaryRow) -> SummaryRow:
-    # Half a character in a name would stop both pandas and the drawing.
+    # A name may hold anything: half a character would stop the drawing, others would turn it round.
     return replace(row, label=harmless(row.label), model=harmless(row.model))
 
 

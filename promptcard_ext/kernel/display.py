@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from promptcard_ext.kernel import loop
+from promptcard_ext.kernel import flips_html, loop  # noqa: F401  Flip tables become tables.
 from promptcard_ext.kernel.static_html import run_html
 
 if TYPE_CHECKING:

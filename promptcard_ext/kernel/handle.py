@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from promptcard_ext.core.engine.control import Control
 from promptcard_ext.core.errors import PromptCardError, RunError
 from promptcard_ext.core.results import Counts, ItemResult, Outcome
+from promptcard_ext.kernel.summary_table import SummaryTable
 from promptcard_ext.local.results_log import ResultsLog
 from promptcard_ext.stats.clusters import Clusters
-from promptcard_ext.stats.summary import SummaryRow, cost_text, rate_text, summarise
+from promptcard_ext.stats.summary import cost_text, rate_text, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -311,9 +312,10 @@ class RunHandle:
 
         show_run(self, lasting=True)
 
-    def summary(self) -> list[SummaryRow]:
-        """Return one row per card version and model."""
-        return summarise(self.log.iter_plan(), () if self.setup is None else self.setup.derived_metrics)
+    def summary(self) -> SummaryTable:
+        """Return one row per card version and model; a notebook shows them as a table."""
+        derived = () if self.setup is None else self.setup.derived_metrics
+        return SummaryTable(summarise(self.log.iter_plan(), derived))
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per item as a data frame (columns: docs/users/results.md)."""

@@ -15,12 +15,12 @@ from promptcard_ext.core.errors import CardError, RunError
 from promptcard_ext.core.item import Item
 from promptcard_ext.core.matrix import Plan
 from promptcard_ext.core.results import Generation, ItemResult
+from promptcard_ext.kernel.flips_html import flips_html
 from promptcard_ext.kernel.handle import RunHandle
 from promptcard_ext.kernel.redo import Items, answer_in
 from promptcard_ext.kernel.resume import setup_in
 from promptcard_ext.kernel.run import as_mode, as_store, start
 from promptcard_ext.kernel.setup import Setup
-from promptcard_ext.kernel.static_html import flips_html
 from promptcard_ext.local.results_log import ResultsLog
 from promptcard_ext.local.run_folder import RunFolder
 from promptcard_ext.stats.flips import FlipTable, flips

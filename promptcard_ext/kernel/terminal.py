@@ -22,6 +22,7 @@ from rich.table import Table
 
 from promptcard_ext.core.results import Counts, ItemResult, Outcome
 from promptcard_ext.kernel.handle import RunHandle
+from promptcard_ext.kernel.row_facts import share_text
 from promptcard_ext.stats.flips import FlipTable
 from promptcard_ext.stats.invariance import invariance
 from promptcard_ext.stats.metrics import score_text
@@ -119,7 +120,7 @@ def print_summary(rows: Sequence[SummaryRow], title: str = "", console: Console 
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         cells = (row.label, row.model, row.rate_text, _ms(row.p50_ms), _ms(row.p95_ms), row.cost_text)
-        table.add_row(*(escape(cell) for cell in cells))
+        table.add_row(*(escape(printable(cell)) for cell in cells))
     console.print(table)
 
 
@@ -161,9 +162,7 @@ def print_invariance(results: Iterable[ItemResult], console: Console | None = No
     for name in ("change", "card version", "model", "rate"):
         table.add_column(name, overflow="fold")
     for row in found:
-        rate = "no verdict" if row.rate is None else f"{row.rate.rate:.0%} [{row.rate.low:.0%}–{row.rate.high:.0%}]"
-        tail = f", {row.undecided} without verdict" if row.undecided else ""
-        cells = (row.transform, row.label, row.model, f"{rate} of {row.judged}{tail}")
+        cells = (row.transform, row.label, row.model, share_text(row.rate, row.judged, row.undecided))
         table.add_row(*(escape(printable(cell)) for cell in cells))
     (console or console_of()).print(table)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -13,6 +13,9 @@ from promptcard_ext.core.results import ItemResult, Outcome, Verdict
 from promptcard_ext.stats.ledger import flattened
 
 Key = tuple[str, str, str, int]
+
+# Set by `promptcard_ext.kernel.flips_html`, which lies above this layer.
+as_html: Callable[[FlipTable], str] | None = None
 
 
 class ItemFlip(Struct, frozen=True):
@@ -93,15 +96,38 @@ class FlipTable(Struct, frozen=True):
         return len(self.items)
 
     @property
+    def passed(self) -> tuple[int, int]:
+        """How many of the compared items passed before, and how many now."""
+        pairs = self.matrix.items()
+        before = sum(number for (old, _), number in pairs if old is Outcome.PASS)
+        return before, sum(number for (_, new), number in pairs if new is Outcome.PASS)
+
+    @property
     def text(self) -> str:
         """For example ``3 of 48 items flipped: 2 fail → pass, 1 pass → unscored``."""
-        moves = sorted((pair for pair in self.matrix if pair[0] is not pair[1]), key=lambda pair: -self.matrix[pair])
-        told = ", ".join(f"{self.matrix[old, new]} {old} → {new}" for old, new in moves)
+        told = moves_text(self.matrix)
         return f"{self.flipped} of {self.compared} items flipped" + (f": {told}" if told else "")
+
+    def __repr__(self) -> str:
+        return f"<FlipTable: {self.text}>"
+
+    def _repr_html_(self) -> str | None:
+        return None if as_html is None else as_html(self)
 
     def rows(self) -> list[list[int]]:
         """Return the matrix with a row for each old and a column for each new outcome, in the order of `Outcome`."""
         return [[self.matrix.get((old, new), 0) for new in Outcome] for old in Outcome]
+
+
+def moves_text(matrix: Mapping[tuple[Outcome, Outcome], int]) -> str:
+    """Return for example ``2 fail → pass, 1 pass → unscored``, the most frequent first; empty when nothing moved.
+
+    Example:
+        >>> moves_text({(Outcome.FAIL, Outcome.PASS): 2, (Outcome.PASS, Outcome.PASS): 7})
+        '2 fail → pass'
+    """
+    moves = sorted((pair for pair in matrix if pair[0] is not pair[1]), key=lambda pair: -matrix[pair])
+    return ", ".join(f"{matrix[old, new]} {old} → {new}" for old, new in moves)
 
 
 class _Said(NamedTuple):

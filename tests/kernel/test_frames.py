@@ -37,3 +37,10 @@ def test_a_summary_with_nothing_judged_and_nothing_priced_says_so() -> None:
     assert frame[["pass_rate", "low", "high", "cost_usd"]].isna().all(axis=None)
     assert (frame["unscored"][0], frame["errored"][0], frame["priced"][0]) == (1, 1, 0)
     assert frame["pass_rate"].dtype == "float64"
+
+
+def test_half_a_character_in_a_name_is_replaced() -> None:
+    rows = summarise([result(0, label="card \ud800", model="simulated:\udfff")])
+    frame = summary_frame(rows)
+    assert (frame["label"][0], frame["model"][0]) == ("card \ufffd", "simulated:\ufffd")
+    assert rows[0].label == "card \ud800"

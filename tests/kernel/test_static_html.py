@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import pytest
@@ -11,40 +10,10 @@ from msgspec.structs import replace
 
 from promptcard_ext.core.results import Call, Generation, ItemResult, Outcome, Tokens, Verdict
 from promptcard_ext.kernel.handle import RunHandle
-from promptcard_ext.kernel.static_html import flips_html, run_html
+from promptcard_ext.kernel.static_html import run_html
 from promptcard_ext.stats.derived import DerivedMetric
-from promptcard_ext.stats.flips import flips
+from tests.kernel.page import HOSTILE, Page
 from tests.widgets.fakes import handle, result
-
-HOSTILE = "</td></table><script>alert(1)</script><img src=x onerror=alert(1)>\x00\ud800"
-
-
-class Page(HTMLParser):
-    """The elements of a page, and its text after the style."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[str] = []
-        self.open: list[str] = []
-        self.texts: list[str] = []
-        self.feed(html.partition("</style>")[2])
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert not any(name.startswith("on") for name, _ in attrs)
-        self.tags.append(tag)
-        if tag not in ("br", "img"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).replace("\u00a0", " ").split())
 
 
 def page_of(*results: ItemResult, **setup: object) -> Page:
@@ -204,22 +173,3 @@ def test_an_answer_is_shown_as_what_it_is() -> None:
     assert '→ weather({"city": "Bonn"})' in text
     assert "The reply could not be read; it was kept: <html>502" in text
     assert 'half Not all of it could be read: {"half' in text
-
-
-def test_what_a_re_grade_changed_is_shown_and_no_text_of_it_is_obeyed() -> None:
-    hostile = HOSTILE + "\x1b[31m\u202e"
-    before = [replace(result(n, outcome="fail"), case=hostile, label=hostile) for n in range(3)]
-    after = [replace(one, outcome=Outcome.PASS, reason=None) for one in before[:2]] + before[2:]
-    page = flips_html(flips(before, after))
-    assert "2 of 3 items flipped: 2 fail → pass" in page
-    assert "<b>2</b>" in page
-    assert "no longer missing" in page
-    assert "<script>alert" not in page
-    assert not any(char in page for char in "\x00\x1b\u202e\ud800")
-
-
-def test_a_re_grade_that_changed_very_much_stays_below_150_kb() -> None:
-    before = [replace(result(n, outcome="fail"), case=f"{n} " + "x" * 150) for n in range(3000)]
-    page = flips_html(flips(before, [replace(one, outcome=Outcome.PASS, reason=None) for one in before]))
-    assert len(page.encode()) < 150_000
-    assert "more are not listed" in page
