@@ -18,7 +18,7 @@ def flips_html(flips: FlipTable) -> str:
     before, now = flips.passed
     net = f"{before:,} of {flips.compared:,} passed before, {now:,} now ({_signed(now - before)})"
     alone = [(flips.only_before, "only before"), (flips.only_after, "only now")]
-    facts = [net, *(f"{number:,} items {when}" for number, when in alone if number)]
+    facts = [net, *(f"{_items_text(number)} {when}" for number, when in alone if number)]
     body = [
         f"<h4>{esc(flips.text)}</h4>",
         f'<p class="pc-note">{" · ".join(facts)}</p>' if flips.compared or len(facts) > 1 else "",
@@ -69,11 +69,15 @@ def _items(flips: FlipTable) -> str:
     repeats = any(flip.repeat for flip in ordered)
     rows = (_item(flip, repeats=repeats) for flip in ordered)
     unfolded = " open" if len(ordered) <= MAX_OPEN else ""
-    head = f"{len(ordered):,} item{'' if len(ordered) == 1 else 's'} flipped"
+    head = f"{_items_text(len(ordered))} flipped"
     return (
         f"<details{unfolded}><summary>{head}</summary>"
         f"{table(names, rows, len(ordered), room=MAX_ITEMS_BYTES)}</details>"
     )
+
+
+def _items_text(number: int) -> str:
+    return f"{number:,} item{'' if number == 1 else 's'}"
 
 
 def _item(flip: ItemFlip, *, repeats: bool) -> list[str]:

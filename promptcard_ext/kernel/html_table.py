@@ -15,7 +15,7 @@ MAX_TABLE_BYTES = 8_000
 STYLE = """<style>
 .pc-run{font:13px/1.45 var(--jp-ui-font-family,system-ui,sans-serif);color:var(--jp-ui-font-color1,inherit);
  max-width:1100px}
-.pc-run h4{margin:.2em 0 .5em;font-size:14px;font-weight:600;overflow-wrap:anywhere}
+.pc-run h4{margin:.2em 0 .5em;line-height:1.35;font-size:14px;font-weight:600;overflow-wrap:anywhere}
 .pc-run .pc-bar{display:flex;height:8px;border-radius:4px;overflow:hidden;background:rgba(128,128,128,.25);
  margin:.4em 0 .7em}
 .pc-run .pc-bar i{display:block}
@@ -27,7 +27,8 @@ STYLE = """<style>
  border-bottom:1px solid rgba(128,128,128,.3);overflow-wrap:anywhere}
 .pc-run table.pc-table tr{background:none}.pc-run table.pc-table th{font-weight:600;white-space:nowrap}
 .pc-run table.pc-table .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
-.pc-run table.pc-table td.t{min-width:7.5em}.pc-run table.pc-table.pc-small{width:auto}
+.pc-run .pc-rate{white-space:nowrap}.pc-run table.pc-table td.t{min-width:9em}
+.pc-run table.pc-table.pc-small{width:auto}
 .pc-run table.pc-table td.o{max-width:420px;min-width:9em}
 .pc-run table.pc-table td.w{min-width:9em}
 .pc-run .pc-said{white-space:pre-wrap;font-family:var(--jp-code-font-family,monospace);font-size:12px}

@@ -84,18 +84,23 @@ def facts_html(counts: Counts, rows: Sequence[SummaryRow]) -> str:
 
 
 def _summary_row(row: SummaryRow, traits: Traits, *, priced: bool) -> list[str]:
-    facts = "".join(f"<br><small>{esc(fact)}</small>" for fact in rate_facts(row, traits.repeats))
+    facts = "".join(f'<br><small class="pc-rate">{esc(fact)}</small>' for fact in rate_facts(row, traits.repeats))
     counts = row.counts
     return [
         name_of(row.label),
         name_of(row.model),
-        esc(row.rate_text) + facts,
-        *([esc(row.score_text)] if traits.degrees else []),
+        _rate(row.rate_text) + facts,
+        *([_rate(row.score_text)] if traits.degrees else []),
         *(f"{number:,}" for number in (counts.passed, counts.failed, counts.errored, counts.unscored)),
         ms(row.p50_ms),
         ms(row.p95_ms),
         *([esc(row.cost_text)] if priced else []),
     ]
+
+
+def _rate(text: str) -> str:
+    # What is undecided stands in a line of its own.
+    return f'<span class="pc-rate">{esc(text).replace(", ", ",<br>", 1)}</span>'
 
 
 def metrics_html(rows: Sequence[SummaryRow], traits: Traits) -> str:

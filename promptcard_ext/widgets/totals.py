@@ -53,6 +53,7 @@ class Totals:
             "unscored": counts.unscored,
             "rate": rate_text(self._passes.interval(), counts) if counts.done else "",
             "score": score if self._degrees else "",
+            "priced": counts.priced,
             "cost": cost_text(counts.cost_usd, counts.priced, counts.done),
             "notes": [harmless(note) for note in (*self._rate_facts(), *money_facts(counts), *self._call_facts())],
         }

@@ -59,7 +59,7 @@ def test_where_nothing_changed_there_is_no_list() -> None:
 
 def test_items_of_one_side_only_are_counted() -> None:
     text = Page(flips_html(flips([result(0), result(1)], [result(1), result(2), result(3)]))).text
-    assert "1 items only before · 2 items only now" in text
+    assert "1 item only before · 2 items only now" in text
 
 
 def test_a_long_list_is_folded_and_a_very_long_one_stays_below_150_kb() -> None:

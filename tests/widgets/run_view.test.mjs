@@ -103,3 +103,11 @@ test("what tells names apart is behind the last separator they share", () => {
   assert.equal(view.shared([]), 0);
   assert.equal(view.shared(["a:b", "a:b:c"]), "a:".length);
 });
+
+test("a name that is too long loses its beginning and not what tells it apart", () => {
+  assert.deepEqual(view.halves("support-triage@690247", false), ["support-triage", "@690247"]);
+  assert.deepEqual(view.halves("card v2", false), ["card", " v2"]);
+  assert.deepEqual(view.halves("690247", false), ["", "690247"]);
+  assert.deepEqual(view.halves("ollama:llama3:8b", true), ["ollama:", "llama3:8b"]);
+  assert.deepEqual(view.halves("", true), ["", ""]);
+});

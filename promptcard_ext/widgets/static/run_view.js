@@ -103,6 +103,12 @@ export function shared(texts) {
   return separator + 1;
 }
 
+/** A name in two parts of which the first may be cut: what tells versions and models apart stands at the end. */
+export function halves(text, isModel) {
+  const at = isModel ? text.indexOf(":") + 1 : Math.max(0, text.lastIndexOf("@"), text.lastIndexOf(" "));
+  return [text.slice(0, at), text.slice(at)];
+}
+
 // -- on the page -------------------------------------------------------------------------------------------------------
 
 function h(tag, attributes = {}, ...children) {
@@ -118,6 +124,16 @@ function h(tag, attributes = {}, ...children) {
 
 function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
+}
+
+function sayName(cell, text, whole, isModel) {
+  const node = cell.querySelector(".pcv-halves") ?? cell;
+  if (!node.children.length) node.append(h("span", { class: "first" }), h("span", { class: "last" }));
+  halves(text, isModel).forEach((part, i) => say(node.children[i], part));
+  cell.title = whole;
+  // Two boxes would be read out as two words.
+  if (whole) cell.setAttribute("aria-label", whole);
+  else cell.removeAttribute("aria-label");
 }
 
 let views = 0;
@@ -373,23 +389,27 @@ class View {
     if (same.label !== this.same.label || same.model !== this.same.model) this.same = same;
     if (this.groups.hidden) return;
     if (!this.body) {
-      const head = [["", "card version"], ["", "model"], ["wide", ""], ["", "pass rate [95 %]"], ["", "score [95 %]"], ["n", "p50"], ["n", "cost"]];
+      const head = [["who", "card version"], ["who", "model"], ["wide", "outcomes"], ["rate", "pass rate [95 %]"], ["score", "score [95 %]"], ["n", "p50"], ["cost", "cost"]];
       this.body = h("tbody");
       this.groups.append(h("table", { class: "groups" }, h("thead", {}, h("tr", {}, ...head.map(([kind, text]) => h("th", { class: kind, scope: "col" }, text)))), this.body));
     }
     const most = Math.max(...groups.map((group) => group.done));
     this.root.classList.toggle("pcv-no-score", !groups.some((group) => group.score));
+    this.root.classList.toggle("pcv-no-cost", !groups.some((group) => group.priced)); // said above for the whole run
     groups.forEach((group, i) => {
       if (!this.body.children[i]) {
-        const cells = ["", "", "wide", "", "", "n", "n"].map((kind) => h("td", { class: kind }));
+        const cells = ["who", "who", "wide", "rate", "score", "n", "cost"].map((kind) => h("td", { class: kind }));
+        for (const cell of [cells[0], cells[1]]) cell.append(h("div", { class: "halves" }));
         cells[2].append(h("div", { class: "bar" }));
         this.body.append(h("tr", {}, ...cells));
       }
       const cells = this.body.children[i].children;
-      const texts = [group.label, group.model, null, group.rate, group.score, milliseconds(group.p50_ms), group.cost];
+      sayName(cells[0], group.label, group.label, false);
+      sayName(cells[1], group.model, group.model, true);
+      const texts = [null, null, null, group.rate, group.score, milliseconds(group.p50_ms), group.cost];
       texts.forEach((text, k) => {
         if (text === null) return;
-        say(cells[k], text);
+        say(cells[k], k === 3 || k === 4 ? text.replace(", ", ",\n") : text);
         cells[k].title = k === 3 || k === 6 ? [text, ...group.notes].join("\n") : text;
       });
       this.segments(cells[2].firstChild, group, most);
@@ -479,8 +499,8 @@ class View {
     first.lastChild.data = outcome ?? "";
     const texts = row ? [repeat ? `${name} #${repeat + 1}` : name, label, model, answer, milliseconds(latency), why] : ["", "", "", "", "", ""];
     texts.forEach((text, i) => {
-      cells[i].textContent = i === 1 ? text.slice(this.same.label) : i === 2 ? text.slice(this.same.model) : text;
-      cells[i].title = text;
+      if (i === 1 || i === 2) sayName(cells[i], text.slice(i === 1 ? this.same.label : this.same.model), text, i === 2);
+      else Object.assign(cells[i], { textContent: text, title: text });
     });
   }
 
