@@ -25,13 +25,13 @@ class Findings:
     Attributes:
         rows: One row per card version and model.
         card_of: Card by label of its version.
-        cases: Identities of the cases with a result.
+        cases: Identities of the cases with a result; one that several cards are asked is one case.
         picks: The first items of each outcome.
     """
 
     def __init__(self, results: Iterable[ItemResult], derived: Sequence[DerivedMetric] = ()) -> None:
         self.card_of: dict[str, str] = {}
-        self.cases: set[tuple[str, str, str]] = set()
+        self.cases: set[tuple[str, str]] = set()
         self.picks = {outcome: Picks(MAX_ITEMS) for outcome in Outcome}
         self.traits, self.contests, self.reasons = Traits(), Contests(), Reasons()
         self.checks, self.cells, self.latencies = Checks(), Cells(), LatencySamples()
@@ -41,5 +41,5 @@ class Findings:
     def add(self, result: ItemResult) -> None:
         """Take note of one result."""
         self.card_of[result.label] = result.card
-        self.cases.add((result.card, result.case_uid, result.case))
+        self.cases.add((result.case_uid, result.case))
         self.picks[result.outcome].add(result)

@@ -169,3 +169,9 @@ def test_plain_text_says_the_same(simulated) -> None:
     for row in summarise(simulated):
         assert row.rate_text in repr(report.summary(run))
         assert row.rate_text in repr(report.pass_rate_chart(run))
+
+
+def test_a_case_that_two_cards_are_asked_is_one_case() -> None:
+    first = item(0)
+    run = of([first, replace(first, ordinal=1, card="other", label="other@1")])
+    assert run.cases == 1

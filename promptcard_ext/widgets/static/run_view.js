@@ -409,7 +409,7 @@ class View {
       const texts = [null, null, null, group.rate, group.score, milliseconds(group.p50_ms), group.cost];
       texts.forEach((text, k) => {
         if (text === null) return;
-        say(cells[k], k === 3 || k === 4 ? text.replace(", ", ",\n") : text);
+        say(cells[k], k === 6 ? text.replace(" (", "\n(") : text.replace(", ", ",\n"));
         cells[k].title = k === 3 || k === 6 ? [text, ...group.notes].join("\n") : text;
       });
       this.segments(cells[2].firstChild, group, most);
