@@ -10,7 +10,7 @@ from promptcard_ext.core.matrix import Plan, Prepared
 from promptcard_ext.core.results import Generation, ItemResult, Outcome
 
 # An item that ended for one of these was not judged because the run stopped or lacked something; a resumed run does it.
-UNFINISHED = frozenset({"budget_exhausted", "not_recorded", "interrupted", "group_incomplete"})
+UNFINISHED = frozenset({"budget_exhausted", "budget_unpriced", "not_recorded", "interrupted", "group_incomplete"})
 
 
 class Items(Collection[Item]):

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from promptcard_ext.core.assertions import python
 from promptcard_ext.core.engine import EngineOptions
 from promptcard_ext.core.errors import FileError
 from promptcard_ext.core.item import Item
@@ -75,6 +76,8 @@ def setup_in(folder: RunFolder, *, prices: PriceBook | str | Path | None = None)
         kept = msgspec.convert(head.options, Kept, strict=False)
     except msgspec.ValidationError as error:
         raise FileError(f"The options of run '{head.id}' cannot be read: {error}.", code="run_invalid") from None
+    # What was not run because others may have written it does not become the user's own by being kept.
+    python.distrust_sources(kept.distrusted)
     options = EngineOptions(
         concurrency=kept.concurrency,
         timeout_s=kept.timeout_s,

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from promptcard_ext.core.assertions import python
 from promptcard_ext.core.engine import EngineOptions, Mode
 from promptcard_ext.core.matrix import Plan
 from promptcard_ext.core.ports import GenerationStore
@@ -65,6 +66,7 @@ class Setup:
             },
             "key_names": dict(self.key_names),
             "folder": self.folder,
+            "distrusted": python.distrusted_in(self.plan.cases),
         }
 
 
@@ -82,6 +84,7 @@ class Kept(Struct, frozen=True):
     base_urls: dict[str, str] = {}
     key_names: dict[str, str] = {}
     folder: str | None = None
+    distrusted: tuple[str, ...] = ()
 
     def providers(self, environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         """Return the settings per provider, with the keys from the environment."""

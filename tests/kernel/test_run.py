@@ -1,6 +1,11 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 import promptcard_ext as pc
+from promptcard_ext.core.assertions import python
 from promptcard_ext.core.errors import CardError, UnknownModel
 from promptcard_ext.core.ports import Request
 
@@ -61,3 +66,26 @@ def test_an_engine_that_breaks_fails_the_run_and_says_so(monkeypatch: pytest.Mon
     with pytest.raises(pc.PromptCardError, match="The run broke: ValueError: boom"):
         run.wait(30)
     assert run.status == "failed"
+
+
+def test_python_of_others_stays_distrusted_in_the_process_that_goes_on_with_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMPTCARDS_HOME", str(tmp_path / "home"))
+    mark = tmp_path / "ran"
+    source = f"__import__('pathlib').Path({str(mark)!r}).touch() or True"
+    cases = [pc.Case({"who": "Ada"}, [pc.Assertion("python", source)])]
+    python.distrust(cases[0].assertions)
+    try:
+        kept = pc.run(CARD, cases, "simulated:echo", keep=True).wait().kept_as
+        assert kept is not None
+        program = (
+            "import promptcard_ext as pc; from promptcard_ext.local.run_folder import RunFolder; "
+            f"folder = RunFolder.open({kept!r}, write=False); again = pc.regrade(folder, cases=folder.cases); "
+            "print([one.reason for one in again.run.wait().results()])"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    finally:
+        python.trust(cases[0].assertions)
+    assert done.stdout.strip() == "['python_not_trusted']", done.stderr
+    assert not mark.exists()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,6 +20,9 @@ from promptcard_ext.core.assertions.base import NO_TEXT, Assertion, Check, Findi
 from promptcard_ext.core.assertions.checks import PREFIX, CheckMissing
 from promptcard_ext.core.assertions.python_result import NotAResult, finding_of
 from promptcard_ext.core.results import Outcome
+
+if TYPE_CHECKING:
+    from promptcard_ext.core.case import Case
 
 MAX_SOURCE_CHARS = 50_000
 NOT_HERE = Finding(
@@ -62,6 +65,19 @@ def forbid() -> None:
 def distrust(assertions: Iterable[Assertion]) -> None:
     """Never run, in this process, the Python of assertions that others may have written."""
     _permission.distrusted |= _sources(assertions)
+
+
+def distrusted_in(cases: Iterable[Case]) -> list[str]:
+    """Return the distrusted Python in cases, for whoever keeps these for another process."""
+    if not _permission.distrusted:
+        return []
+    found = set[str]().union(*(_sources(case.assertions) for case in cases))
+    return sorted(found & _permission.distrusted)
+
+
+def distrust_sources(sources: Iterable[str]) -> None:
+    """Distrust what `distrusted_in` said in another process."""
+    _permission.distrusted |= set(sources)
 
 
 def trust(assertions: Iterable[Assertion]) -> None:
