@@ -64,7 +64,7 @@ def costs(run: ReportRun) -> Piece:
             _of(row), row.cost_text,
             f"${row.counts.spent_usd:.4f}" if row.counts.priced else "–",
             f"{row.counts.cached:,} of {row.counts.done:,}",
-            join((call_text(calls.purpose, [calls]) for calls in row.calls), Markup("<br> ")) or "none",
+            join((call_text(name(calls.purpose), [calls]) for calls in row.calls), Markup("<br> ")) or "none",
         )
         for row in run.rows[:MAX_ROWS]
     ]  # fmt: skip

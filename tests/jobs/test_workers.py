@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 from uuid import UUID
 
 import psutil
@@ -12,11 +13,14 @@ import pytest
 import sqlalchemy as sa
 from redis import Redis
 
+from promptcard_ext.core.assertions import Assertion
+from promptcard_ext.core.case import Case
+from promptcard_ext.core.results import Outcome
 from server_ext.db.tables import attempts, generations, rollup_hours, tasks
 from server_ext.embedded import Services
 from server_ext.jobs.queue import Doorbell
 from server_ext.jobs.relay import Relay
-from server_ext.services import items, reports, runs
+from server_ext.services import cases, items, reports, runs
 from tests.conftest import StartWorker
 from tests.support import ECHO, SLOW, Program, Tenant, wait_for
 
@@ -65,6 +69,37 @@ def test_a_worker_carries_out_a_run(tenant: Tenant, start_worker: StartWorker) -
     start_worker()
     completed(tenant, run_id)
     check_once(tenant, run_id, 600)
+
+
+def test_a_worker_asks_judges_and_embedding_models_and_runs_no_python(
+    tenant: Tenant, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    mark = tmp_path / "ran"
+    assertions = [
+        Assertion("llm-rubric", "Is friendly."),
+        Assertion("similar", "Hello Ada", threshold=0.1),
+        Assertion("python", f"__import__('pathlib').Path({str(mark)!r}).touch() or True", weight=0),
+    ]
+    tenant.fill(0)
+    with tenant.scope() as scope:
+        cases.replace_all(scope, "greet", [Case({"who": "Ada"}, assertions, threshold=0.1)])
+        spec = runs.RunSpec(
+            card="greet", models=[ECHO], repeats=3, judges=["simulated:judge"], embedder="simulated:embed"
+        )
+        run_id = str(runs.create(scope, spec)["id"])
+    start_worker()
+    completed(tenant, run_id)
+    with tenant.scope() as scope:
+        found = items.list_items(scope, run_id, limit=10)
+    assert len(found) == 3
+    for item in found:
+        rubric, similar, own = item.verdicts
+        assert rubric.outcome in (Outcome.PASS, Outcome.FAIL)
+        assert (similar.outcome, similar.score is not None) == (Outcome.PASS, True)
+        assert (own.outcome, own.reason) == (Outcome.UNSCORED, "python_not_here")
+        assert item.score is not None
+        assert sorted(call.purpose for call in item.calls) == ["embedding", "judge"]
+    assert not mark.exists()
 
 
 def test_several_workers_share_a_run(tenant: Tenant, start_worker: StartWorker) -> None:

@@ -103,7 +103,7 @@ def test_hostile_answers_stay_text(text: str) -> None:
     html = report_html.render(notebook(*cells), text)
     assert_inert(html)
     assert not any(ord(c) < 0x20 and c not in "\n\t" for c in html)
-    assert len(html) < 100_000 + 50 * min(len(text), 20_000) + len(text) * 2
+    assert len(html) < 100_000 + 25 * min(len(text), 20_000) + len(text) * 2
     html.encode()
 
 

@@ -161,7 +161,7 @@ def test_a_hostile_answer_gets_its_verdict_quickly(example: Assertion, text: str
     assert one.outcome in (PASS, FAIL) or one.reason in (*BEYOND_LIMITS, "pattern_too_costly", "no_text", "no_tools")
     assert (one.outcome is ERROR) == (one.reason == "pattern_too_costly")
     assert len(one.message) < 1000
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e.kind)
@@ -169,7 +169,7 @@ def test_ten_megabytes_are_judged_or_left_alone_but_never_taken_for_wrong(exampl
     text = "a, b and c\n" * 900_000
     started = time.process_time()
     one = verdict(example, answer(text))
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 2
     if one.outcome is FAIL:
         assert example.kind in ("equals", "word-count", "levenshtein", "contains-sql", "is-refusal")
     elif one.outcome is not PASS:
@@ -260,7 +260,7 @@ class TestCatastrophicPatterns:
         started = time.process_time()
         for text in ('"' + "a" * 50_000 + '!"', '{"' + "a" * 50_000 + '!": 1}'):
             assert outcome("is-json", schema, text) in (PASS, FAIL)
-        assert time.process_time() - started < 3
+        assert time.process_time() - started < 2
 
 
 class TestSchemas:
@@ -331,7 +331,7 @@ class TestSchemas:
         started = time.process_time()  # a busy machine must not decide it
         text = "[" + ",".join(f'{{"a":{i}}}' for i in range(50_000)) + "]"
         assert outcome("is-json", {"uniqueItems": True}, text) is PASS
-        assert time.process_time() - started < 3
+        assert time.process_time() - started < 2
 
     def test_a_deep_answer_is_not_judged(self) -> None:
         one = verdict(Assertion("is-json", {"type": "array"}), answer("[" * 80 + "]" * 80))
