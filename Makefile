@@ -28,8 +28,8 @@ check: $(READY) ## Style, types and layers
 	$(BIN)/lint-imports
 
 bench: $(READY) ## Measure; results go to bench/RESULTS.md
-	$(BIN)/python -m bench.engine --write bench/RESULTS.md
 	$(BIN)/python -m bench.stats --write bench/RESULTS.md
+	$(BIN)/python -m bench.engine --write bench/RESULTS.md
 
 clean: ## Stop the services, delete environment, caches and test artefacts (never your data)
 	-@test ! -x $(BIN)/jupyter-promptcards || $(BIN)/jupyter promptcards services stop

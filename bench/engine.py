@@ -209,6 +209,7 @@ class Sample(NamedTuple):
     cpu_ms: float
     phase_s: float
     rss_mb: float
+    rss_one_mb: float
 
 
 class Stub:
@@ -243,7 +244,7 @@ class Stub:
         one = self.run(client, 1, 1, shape.latency_ms / 1000)
         all_ = self.run(client, shape.calls, shape.concurrency, shape.latency_ms / 1000)
         cpu_ms = (all_["cpu_s"] - one["cpu_s"]) / (shape.calls - 1) * 1000
-        return Sample(cpu_ms, all_["phase_s"], all_["rss_mb"])
+        return Sample(cpu_ms, all_["phase_s"], all_["rss_mb"], one["rss_mb"])
 
     def close(self) -> None:
         """Stop the process."""
@@ -339,8 +340,10 @@ def targets(found: dict[tuple[str, str], Sample], cold_s: float | None) -> list[
         result.append(Target("CPU of one more call, 10,000 × 20 ms × 128", ours.cpu_ms / bare.cpu_ms, 2.4, "× bare"))
         result.append(Target("request phase, 10,000 × 20 ms × 128", ours.phase_s / bare.phase_s, 1.5, "× bare"))
         result.append(Target("peak memory, 10,000 calls", ours.rss_mb, 120, "MB"))
+        # Connections, buffers and modules of the first calls are in this one, and in no other.
+        growth = (ours.rss_mb - ours.rss_one_mb) * 1024 / (shapes["long"].calls - 1)
+        result.append(Target("memory of one more execution, 1 to 10,000", growth, 0.5, "KB"))
     for few in ("short", "long"):
-        # From one call to 1,000 memory is connections and buffers, which are there once.
         if ("huge", "engine") in found and (few, "engine") in found:
             more = (found["huge", "engine"].rss_mb - found[few, "engine"].rss_mb) * 1024
             growth = more / (shapes["huge"].calls - shapes[few].calls)
