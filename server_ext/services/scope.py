@@ -26,8 +26,8 @@ class Scope:
     role: str
 
     def require(self, action: str) -> None:
-        """Raise `Denied` unless the actor's role may do ``action``. The first line of every use case."""
-        require(self.role, action)
+        """Raise `Denied` unless role and credential allow ``action``. The first line of every use case."""
+        require(self.role, action, self.actor.scopes)
 
 
 @contextmanager
@@ -54,6 +54,8 @@ def find_workspace(database: Database, actor: Actor, workspace: str) -> tuple[UU
     )
     known_id = as_uuid(workspace)
     query = query.where(workspaces.c.id == known_id) if known_id else query.where(workspaces.c.slug == workspace)
+    if actor.workspace_id is not None:
+        query = query.where(workspaces.c.id == actor.workspace_id)
     with database.transaction(user_id=actor.user_id) as connection:
         row = connection.execute(query.order_by(workspaces.c.created_at).limit(1)).one_or_none()
     if row is None:
