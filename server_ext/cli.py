@@ -134,6 +134,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _worker(arguments: argparse.Namespace) -> int:
     from server_ext.jobs import worker
     from server_ext.jobs.context import DEFAULT_LEASE_S
+    from server_ext.keys import load_ring
     from server_ext.runtime import ready_services
 
     lease_s = arguments.lease if arguments.lease is not None else _lease_of_environment(DEFAULT_LEASE_S)
@@ -141,10 +142,12 @@ def _worker(arguments: argparse.Namespace) -> int:
         raise SetupError(f"A lease may last 1 to 3600 s, not {lease_s:g}.", code="lease_invalid")
     # Until RQ has installed its own handlers a SIGTERM still ends us in good order, detaching from the services.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with ready_services(Settings.from_environment()) as services:
+    settings = Settings.from_environment()
+    with ready_services(settings) as services:
         if arguments.parent:
             worker.die_with_parent(arguments.parent)
-        worker.work_forever(services.database_url, services.redis_url, lease_s=lease_s, burst=arguments.burst)
+        keys = load_ring(settings.keys_path)
+        worker.work_forever(services.database_url, services.redis_url, keys, lease_s=lease_s, burst=arguments.burst)
     return 0
 
 

@@ -13,6 +13,7 @@ from server_ext.db.engine import Database
 from server_ext.jobs.live import Listener
 from server_ext.jobs.queue import Doorbell
 from server_ext.jobs.relay import Relay
+from server_ext.keys import KeyRing, load_ring
 from server_ext.settings import Settings
 from server_ext.supervisor import WorkerProcess
 
@@ -52,6 +53,7 @@ class Runtime:
 
     settings: Settings
     services: embedded.Services
+    keys: KeyRing
     database: Database
     doorbell: Doorbell
     relay: Relay
@@ -63,9 +65,10 @@ class Runtime:
         """Start everything; see `ready_services` for what may be wrong."""
         services = ready_services(settings)
         # One more than threads that serve requests: the relay's.
-        database = Database(services.database_url, pool_size=pool_size + 1)
+        keys = load_ring(settings.keys_path)
+        database = Database(services.database_url, pool_size=pool_size + 1, keys=keys)
         doorbell = Doorbell(services.redis_url)
-        runtime = cls(settings, services, database, doorbell, Relay(database, doorbell))
+        runtime = cls(settings, services, keys, database, doorbell, Relay(database, doorbell))
         runtime.relay.start()
         if with_worker:
             runtime.worker = WorkerProcess(settings)

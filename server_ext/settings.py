@@ -18,12 +18,19 @@ class Settings:
         database_url: PostgreSQL URL of the application role, or None to use the embedded server.
         owner_database_url: PostgreSQL URL of the owning role, needed only to migrate.
         redis_url: Redis or Valkey URL, or None to use the embedded server.
+        keys_file: Where the secrets of the installation are (``PROMPTCARDS_KEYS_FILE``); None for ``home/keys.json``.
     """
 
     home: Path
     database_url: str | None = None
     owner_database_url: str | None = None
     redis_url: str | None = None
+    keys_file: Path | None = None
+
+    @property
+    def keys_path(self) -> Path:
+        """The file of the secrets."""
+        return self.keys_file or self.home / "keys.json"
 
     @classmethod
     def from_environment(cls, home: Path | None = None) -> Settings:
@@ -35,4 +42,5 @@ class Settings:
             database_url=os.environ.get("PROMPTCARDS_DATABASE_URL") or None,
             owner_database_url=os.environ.get("PROMPTCARDS_OWNER_DATABASE_URL") or None,
             redis_url=os.environ.get("PROMPTCARDS_REDIS_URL") or None,
+            keys_file=Path(keys).expanduser().absolute() if (keys := os.environ.get("PROMPTCARDS_KEYS_FILE")) else None,
         )

@@ -15,6 +15,7 @@ from redis import Redis
 from server_ext.auth.actor import Actor
 from server_ext.db.engine import Database
 from server_ext.embedded import Services
+from server_ext.keys import load_ring
 from server_ext.runtime import ready_services
 from server_ext.services import workspaces
 from server_ext.settings import Settings
@@ -47,9 +48,9 @@ def services(settings: Settings) -> Iterator[Services]:
 
 
 @pytest.fixture(scope="session")
-def database(services: Services) -> Iterator[Database]:
+def database(services: Services, settings: Settings) -> Iterator[Database]:
     """The database as the application sees it."""
-    with Database(services.database_url, pool_size=12) as database:
+    with Database(services.database_url, pool_size=12, keys=load_ring(settings.keys_path)) as database:
         yield database
 
 

@@ -9,7 +9,9 @@
     ├── RunError             a run that cannot start or go on
     ├── NotFound             no such object (or not yours: the two look the same)
     ├── Conflict             somebody changed it first
+    ├── Unauthenticated      who is asking?
     ├── Denied               not allowed
+    ├── RateLimited          too many requests
     ├── Unavailable          a service we need does not answer
     └── SetupError           this machine, home or database cannot be used as it is
 
@@ -137,19 +139,43 @@ class NotFound(PromptCardError):
 
 
 class Conflict(PromptCardError):
-    """Somebody changed the object first; ``current`` holds the state that won."""
+    """Somebody changed the object first.
+
+    Args:
+        current: The state that won.
+        diff: By field, how it differs from what was wanted.
+    """
 
     code = "conflict"
 
-    def __init__(self, message: str, *, hint: str = "", code: str | None = None, current: Any = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", code: str | None = None, current: Any = None, diff: Any = None
+    ) -> None:
         super().__init__(message, hint=hint, code=code)
         self.current = current
+        self.diff = diff
 
 
 class Denied(PromptCardError):
     """The actor may not do this."""
 
     code = "denied"
+
+
+class Unauthenticated(PromptCardError):
+    """We do not know who asks, or what they showed is not good (any more)."""
+
+    code = "unauthenticated"
+
+
+class RateLimited(PromptCardError):
+    """Too many requests; ``retry_after_s`` says when the next one is welcome."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, retry_after_s: float, hint: str = "", code: str | None = None) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(PromptCardError):

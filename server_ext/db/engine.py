@@ -14,8 +14,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from promptcard_ext.core.errors import SetupError
 from server_ext.db.errors import translated
 from server_ext.db.text import dump_json, load_json
+from server_ext.keys import KeyRing
 
 _NAME_TENANT = sa.text(
     "select set_config('app.workspace_id', :workspace_id, true), set_config('app.user_id', :user_id, true)"
@@ -27,6 +29,7 @@ class Database:
 
     Args:
         url: ``postgresql+psycopg://…``.
+        keys: The installation's secrets, for what is stored sealed; without them nothing that needs one can be done.
         pool_size: Most connections this process opens; a further transaction waits up to ten seconds for one.
         statement_timeout_s: After this long PostgreSQL gives a statement up.
 
@@ -36,8 +39,18 @@ class Database:
             connection.execute(sa.select(tables.runs))
     """
 
-    def __init__(self, url: str, pool_size: int = 8, *, statement_timeout_s: float = 30) -> None:
+    def __init__(
+        self, url: str, pool_size: int = 8, *, keys: KeyRing | None = None, statement_timeout_s: float = 30
+    ) -> None:
         self._engine = make_engine(url, pool_size=pool_size, statement_timeout_s=statement_timeout_s)
+        self._keys = keys
+
+    @property
+    def keys(self) -> KeyRing:
+        """The installation's secrets."""
+        if self._keys is None:
+            raise SetupError("This process was started without the keys of the installation.", code="keys_missing")
+        return self._keys
 
     @contextmanager
     def transaction(self, workspace_id: UUID | None = None, user_id: UUID | None = None) -> Iterator[sa.Connection]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from redis import Redis
 
 from server_ext.db.engine import Database
+from server_ext.keys import KeyRing
 
 DEFAULT_LEASE_S = 30.0
 
@@ -23,6 +24,7 @@ class Context:
     database_url: str
     redis_url: str
     worker: str
+    keys: KeyRing
     lease_s: float = DEFAULT_LEASE_S
     _pid: int = 0
     _database: Database | None = field(default=None, repr=False)
@@ -33,7 +35,7 @@ class Context:
         """The database."""
         self._check_process()
         if self._database is None:
-            self._database = Database(self.database_url, pool_size=4)
+            self._database = Database(self.database_url, pool_size=4, keys=self.keys)
         return self._database
 
     @property

@@ -52,7 +52,7 @@ def render(context: Context, lease: Lease) -> None:
 def _scope(context: Context, lease: Lease) -> Iterator[Scope]:
     # Who asked for the report was checked when the task was made; the worker needs no more than to read.
     with context.database.transaction(lease.workspace_id) as connection:
-        yield Scope(connection, lease.workspace_id, Actor(SERVICE, "worker", kind="job"), "viewer")
+        yield Scope(connection, lease.workspace_id, Actor(SERVICE, "worker", kind="job"), "viewer", context.database)
 
 
 def _write_snapshot(context: Context, lease: Lease, run: dict[str, Any], folder: Path) -> None:

@@ -15,6 +15,7 @@ from rq.serializers import JSONSerializer
 from server_ext.jobs import context, drain
 from server_ext.jobs.queue import Doorbell, DoorbellJob, open_queue
 from server_ext.jobs.relay import Relay
+from server_ext.keys import KeyRing
 
 log = logging.getLogger("promptcards.worker")
 
@@ -37,9 +38,9 @@ def worker_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-def work_forever(database_url: str, redis_url: str, *, lease_s: float, burst: bool = False) -> None:
+def work_forever(database_url: str, redis_url: str, keys: KeyRing, *, lease_s: float, burst: bool = False) -> None:
     """Take tasks from the queue until SIGTERM or Ctrl-C (or, with ``burst``, until none is left)."""
-    setting = context.Context(database_url, redis_url, worker_name(), lease_s)
+    setting = context.Context(database_url, redis_url, worker_name(), keys, lease_s)
     context.install(setting)
     drain.install()
     # The relay's threads and connections live in this process only; a forked job opens its own.

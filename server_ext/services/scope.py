@@ -14,6 +14,7 @@ from server_ext.auth.actor import Actor
 from server_ext.auth.permissions import require
 from server_ext.db.engine import Database
 from server_ext.db.tables import memberships, workspaces
+from server_ext.keys import KeyRing
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,12 @@ class Scope:
     workspace_id: UUID
     actor: Actor
     role: str
+    database: Database
+
+    @property
+    def keys(self) -> KeyRing:
+        """The installation's secrets."""
+        return self.database.keys
 
     def require(self, action: str) -> None:
         """Raise `Denied` unless role and credential allow ``action``. The first line of every use case."""
@@ -42,7 +49,7 @@ def open_scope(database: Database, actor: Actor, workspace: str) -> Iterator[Sco
     """
     workspace_id, role = find_workspace(database, actor, workspace)
     with database.transaction(workspace_id, actor.user_id) as connection:
-        yield Scope(connection, workspace_id, actor, role)
+        yield Scope(connection, workspace_id, actor, role, database)
 
 
 def find_workspace(database: Database, actor: Actor, workspace: str) -> tuple[UUID, str]:

@@ -46,7 +46,7 @@ def load(database: Database, lease: Lease) -> Shard:
         document = msgspec.convert(run.plan, PlanDocument)
         # The worker acts for whoever started the run, with no more than the right to read.
         actor = Actor(run.created_by, "worker", kind="job")
-        cards = prepared_cards(Scope(connection, lease.workspace_id, actor, "viewer"), document)
+        cards = prepared_cards(Scope(connection, lease.workspace_id, actor, "viewer", database), document)
         first, last = _case_range(lease, document)
         cases = _cases(connection, lease, first, last)
         done = recording.recorded_ordinals(connection, lease)

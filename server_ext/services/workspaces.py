@@ -63,7 +63,9 @@ def create(database: Database, actor: Actor, name: str, slug: str = "") -> dict[
         connection.execute(
             sa.insert(memberships).values(workspace_id=workspace_id, user_id=actor.user_id, role="owner")
         )
-        audit.record(Scope(connection, workspace_id, actor, "owner"), "workspace.created", "workspace", workspace_id)
+        audit.record(
+            Scope(connection, workspace_id, actor, "owner", database), "workspace.created", "workspace", workspace_id
+        )
     return {"id": workspace_id, "name": name, "slug": slug, "role": "owner"}
 
 

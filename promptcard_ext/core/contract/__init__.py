@@ -1,0 +1,1 @@
+"""What the REST interface takes and gives, shared by server and client; one noun a file."""

@@ -1,0 +1,44 @@
+"""News of changes, sent by the transaction that makes them: nobody hears of what was rolled back.
+
+PostgreSQL delivers them to every server after the commit; each drops what it had cached and tells its clients. They
+carry ids and names only.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+
+from server_ext.services.scope import Scope
+
+CHANNEL = "promptcards_changes"
+Family = Literal["card", "label", "perms", "session", "config", "run", "credential"]
+
+
+class Change(Struct, frozen=True, array_like=True):
+    """One thing that is not as it was.
+
+    Attributes:
+        family: What kind of thing; together with ``key`` the exact name of what caches hold of it.
+        key: Which one, as the family names it; card and label names are written ``card/label``.
+    """
+
+    workspace_id: UUID | None
+    family: Family
+    key: str
+
+
+def announce(scope: Scope, family: Family, key: object) -> None:
+    """Tell every server, once this transaction is committed, that something changed."""
+    send(scope.connection, Change(scope.workspace_id, family, str(key)))
+
+
+def send(connection: sa.Connection, change: Change) -> None:
+    """Send a change that belongs to no scope, such as the end of a session."""
+    # NOTIFY takes 8,000 bytes; a card's name has at most 100 characters and ids are short.
+    payload = msgspec.json.encode(change).decode()
+    connection.execute(sa.select(sa.func.pg_notify(CHANNEL, payload)))
