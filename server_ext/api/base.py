@@ -1,65 +1,42 @@
-"""What all handlers share: who asks, errors as JSON, and the way into the thread pool."""
+"""Tornado's side of every request: identity, headers, errors as JSON, and the way into the thread pool."""
 
 from __future__ import annotations
 
 import asyncio
-import http
+import contextvars
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
-import msgspec
 from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
 
 from promptcard_ext.core import wire
-from promptcard_ext.core.errors import (
-    CardError,
-    Conflict,
-    Denied,
-    NotFound,
-    PromptCardError,
-    SetupError,
-    Unavailable,
-    UnknownModel,
-)
+from promptcard_ext.core.errors import PromptCardError, Unauthenticated
+from server_ext.api.errors import answer_of, status_of
+from server_ext.api.identity import Credential, own_credential
 from server_ext.auth.actor import Actor
-from server_ext.services.scope import open_scope
+from server_ext.observe import request as observed
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from server_ext.runtime import Runtime
 
 T = TypeVar("T")
-MAX_BODY_BYTES = 2_000_000
 READY_TIMEOUT_S = 60.0
-
-# One table from error to status; the first that fits counts.
-STATUS: tuple[tuple[type[PromptCardError], int], ...] = (
-    (NotFound, 404),
-    (Denied, 403),
-    (Conflict, 412),
-    (CardError, 422),
-    (UnknownModel, 422),
-    (Unavailable, 503),
-    (SetupError, 503),
-    (PromptCardError, 400),
-)
-# Where HTTP is finer than our classes.
-STATUS_OF_CODE = {"disk_full": 507, "if_match_missing": 428, "request_too_large": 413}
-
-
-def status_of(error: PromptCardError) -> int:
-    """Return the HTTP status of an error of ours."""
-    if error.code in STATUS_OF_CODE:
-        return STATUS_OF_CODE[error.code]
-    return next(status for kind, status in STATUS if isinstance(error, kind))
+YEAR_S = 31_536_000
 
 
 class PromptCardsHandler(JupyterHandler):
-    """Base of all handlers. Every verb is decorated with `tornado.web.authenticated`; there are no exceptions."""
+    """Base of all handlers.
 
-    max_body_bytes = MAX_BODY_BYTES
+    Nobody gets further than `prepare` without a credential, unless the operation is declared to be for anybody.
+    """
+
+    _credential: Credential | None = None
+    _jupyter_user: Any = None
 
     @property
     def app(self) -> Any:
@@ -71,9 +48,47 @@ class PromptCardsHandler(JupyterHandler):
         """What this request is called in the answer and in the log."""
         return uuid4().hex
 
+    @property
+    def public(self) -> bool:
+        """Whether this request is for anybody."""
+        return False
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether this request shows no credential."""
+        return self._credential is None and self._jupyter_user is None
+
+    async def prepare(self, *, _redirect_to_login: bool = False) -> None:
+        """Find out whether there is a credential; whether it is good is found out in the pool.
+
+        A credential of ours that is bad is refused, even when Jupyter would let the request in by another one. It is
+        never sent by a browser of its own accord, so that no page of another site can use it.
+        """
+        observed.begin(self.request_id, self.request.remote_ip or "")
+        self._credential = own_credential(self.request.headers)
+        if self._credential is not None or self.public:
+            if not self.check_host():
+                raise web.HTTPError(403)
+            self.current_user = self._jupyter_current_user = None
+            return
+        await super().prepare(_redirect_to_login=False)
+        self._jupyter_user = self.current_user
+        if self._jupyter_user is None:
+            raise Unauthenticated("Jupyter's token or login, or a token of ours, is needed.")
+
+    def identify(self) -> Actor:
+        """Return who asks; called in the pool, since it may ask the database.
+
+        Raises:
+            Unauthenticated: The credential is not good, or not for this server.
+        """
+        actor: Actor = self.app.identify(self._credential, self._jupyter_user)
+        observed.known(actor)
+        return actor
+
     def get_login_url(self) -> str:
         """Refuse whoever is not logged in: programs ask here, and a login page is no answer to them."""
-        raise web.HTTPError(401, "Jupyter's token or login is needed.")
+        raise Unauthenticated("Jupyter's token or login, or a token of ours, is needed.")
 
     def set_default_headers(self) -> None:
         """Set headers of a JSON interface: nothing here is a page, and nothing is kept in caches."""
@@ -82,12 +97,21 @@ class PromptCardsHandler(JupyterHandler):
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("X-Frame-Options", "DENY")
         self.set_header("Referrer-Policy", "no-referrer")
+        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.set_header("Cross-Origin-Resource-Policy", "same-origin")
+        if self.request.protocol == "https":
+            self.set_header("Strict-Transport-Security", f"max-age={YEAR_S}; includeSubDomains")
 
     @property
     def content_security_policy(self) -> str:
         """Forbid everything, should a browser ever show an answer as a page."""
-        return "default-src 'none'; frame-ancestors 'none'; sandbox"
+        return "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox"
+
+    def compute_etag(self) -> str | None:
+        """Return the tag that the operation has set; tornado would hash the whole answer of every GET."""
+        return self._headers.get("ETag")
 
     async def runtime(self) -> Runtime:
         """Return the running services.
@@ -98,78 +122,22 @@ class PromptCardsHandler(JupyterHandler):
         runtime: Runtime = await self.app.ready(READY_TIMEOUT_S)
         return runtime
 
-    async def call(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Do synchronous work in the bounded pool."""
+    async def call(self, work: Callable[..., T], *arguments: Any, pool: Executor | None = None) -> T:
+        """Do synchronous work in a bounded pool, by default the one of ordinary requests."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.app.pool, work, *arguments)
-
-    async def use(self, workspace: str, use_case: Callable[..., T], *arguments: Any) -> T:
-        """Call a use case in a scope of its own: one transaction, as the user who asks."""
-        runtime = await self.runtime()
-        actor = self.actor()
-
-        def work() -> T:
-            with open_scope(runtime.database, actor, workspace) as scope:
-                return use_case(scope, *arguments)
-
-        return await self.call(work)
-
-    def actor(self) -> Actor:
-        """Return who asks. In local mode whoever Jupyter lets in is the one owner."""
-        actor: Actor = self.app.owner
-        return actor
-
-    def body(self, kind: type[T]) -> T:
-        """Return the request's body as ``kind``.
-
-        Raises:
-            CardError: It is too large, not JSON, or does not fit (``request_invalid``).
-        """
-        if len(self.request.body) > self.max_body_bytes:
-            raise CardError(
-                f"The request is larger than {self.max_body_bytes:,} bytes.",
-                code="request_too_large",
-                hint="Send less at once.",
-            )
-        try:
-            return msgspec.json.decode(self.request.body or b"{}", type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise CardError(f"The request does not fit: {error}.", code="request_invalid") from None
-
-    def integer(self, name: str, default: int, least: int, most: int) -> int:
-        """Return a number from the query.
-
-        Raises:
-            CardError: It is not a whole number, or out of range (``request_invalid``).
-        """
-        text = self.get_query_argument(name, "")
-        if not text:
-            return default
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if not least <= value <= most:
-            raise CardError(f"'{name}' must be a whole number from {least} to {most}.", code="request_invalid")
-        return value
-
-    def reply(self, value: Any, status: int = 200) -> None:
-        """Answer with JSON."""
-        self.set_status(status)
-        self.finish(wire.encode(value))
+        context = contextvars.copy_context()
+        return await loop.run_in_executor(pool or self.app.pool, context.run, work, *arguments)
 
     def write_error(self, status_code: int, **details: Any) -> None:
         """Answer with ``{"code", "message", "hint", "request_id"}``; never with a traceback."""
         error = details.get("exc_info", (None, None, None))[1]
-        if isinstance(error, PromptCardError):
-            status_code, answer = status_of(error), error.to_dict()
-            if isinstance(error, Conflict) and error.current is not None:
-                answer["current"] = error.current
-            if error.retry_after_s:
-                self.set_header("Retry-After", f"{error.retry_after_s:.0f}")
-        else:
-            answer = _plain(status_code, error)
-        self.set_status(status_code)
+        status, answer = answer_of(status_code, error)
+        retry_after = getattr(error, "retry_after_s", None)
+        if retry_after:
+            self.set_header("Retry-After", str(max(1, round(retry_after))))
+        if status == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
+        self.set_status(status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.finish(wire.encode({**answer, "request_id": self.request_id}))
 
@@ -179,12 +147,7 @@ class PromptCardsHandler(JupyterHandler):
             super().log_exception(kind, error, trace)
             self.log.error("That was request %s.", self.request_id)
 
-
-def _plain(status: int, error: BaseException | None) -> dict[str, Any]:
-    known = {401: "unauthenticated", 403: "denied", 404: "not_found", 405: "method_not_allowed", 400: "request_invalid"}
-    phrase = http.HTTPStatus(status).phrase if status in http.HTTPStatus._value2member_map_ else "Error"
-    message = phrase
-    if isinstance(error, web.HTTPError) and status < 500 and error.log_message:
-        message = error.log_message % error.args if error.args else error.log_message
-    hint = "The server's log has the details under this request id." if status >= 500 else ""
-    return {"code": known.get(status, "internal_error" if status >= 500 else "error"), "message": message, "hint": hint}
+    def on_finish(self) -> None:
+        """Log the request under its id."""
+        super().on_finish()
+        observed.finished(self.request.method or "", self.request.path, self.get_status(), self.request.request_time())

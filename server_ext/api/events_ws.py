@@ -7,36 +7,66 @@ number it saw and misses nothing: the events stand in the database, Redis only s
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Annotated, Any, TypeVar
 
+from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.websocket import WebSocketMixin
-from tornado.web import authenticated
+from msgspec import Meta, Struct
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from promptcard_ext.core import wire
-from promptcard_ext.core.errors import PromptCardError
+from promptcard_ext.core.errors import Denied, NotFound, PromptCardError, Unauthenticated
 from server_ext.api.base import PromptCardsHandler
+from server_ext.api.reading import read_query
+from server_ext.runtime import Runtime
 from server_ext.services import items, runs
 from server_ext.services.runs import FINAL
+from server_ext.services.scope import open_scope
 
+T = TypeVar("T")
 # Redis may be away; then this is how late an event can be.
 LOOK_EVERY_S = 1.0
 
 
+class EventQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters of the socket.
+
+    Attributes:
+        after: Number of the last event that was seen.
+    """
+
+    after: Annotated[int, Meta(ge=0, le=2**62)] = 0
+
+
 class RunEventsHandler(WebSocketMixin, WebSocketHandler, PromptCardsHandler):
-    """A watcher of one run."""
+    """A watcher of one run. Who it is and whether it still may is asked again each time it looks."""
 
     _following: asyncio.Task[None] | None = None
 
-    @authenticated
-    async def get(self, workspace: str, run: str) -> None:  # type: ignore[override]
+    def check_origin(self, origin: str | None = None) -> bool:
+        """Let in whoever shows a credential of ours: no browser sends that of its own accord."""
+        return self._credential is not None or bool(super().check_origin(origin))
+
+    @allow_unauthenticated
+    async def get(self, workspace: str, run: str) -> None:
         """Check that the run is there and may be seen, then open the socket."""
-        self.after = self.integer("after", 0, 0, 2**62)
+        self.after = read_query(self.request.query_arguments, EventQuery).after
         self.workspace, self.run = workspace, run
-        self.run_id = str((await self.use(workspace, runs.get, run))["id"])
+        runtime = await self.runtime()
+        self.run_id = str((await self._use(runtime, runs.get, run))["id"])
         await super().get()
 
-    def open(self, *arguments: str) -> None:
+    async def _use(self, runtime: Runtime, use: Callable[..., T], *arguments: Any) -> T:
+        def work() -> T:
+            actor = self.identify()
+            with open_scope(runtime.database, actor, self.workspace, runtime.remembered_rights) as scope:
+                return use(scope, *arguments)
+
+        return await self.call(work)
+
+    def open(self, *arguments: str, **named: str) -> None:
         """Start to follow."""
         super().open(*arguments)
         self._following = asyncio.ensure_future(self._follow())
@@ -64,6 +94,8 @@ class RunEventsHandler(WebSocketMixin, WebSocketHandler, PromptCardsHandler):
             self.close(1000, "the run has ended")
         except WebSocketClosedError:
             return
+        except (Unauthenticated, Denied, NotFound) as error:
+            self.close(1008, error.code)  # may not see it any more
         except PromptCardError as error:
             self.close(1011, error.code)
         except Exception:
@@ -76,7 +108,8 @@ class RunEventsHandler(WebSocketMixin, WebSocketHandler, PromptCardsHandler):
     async def _send_new(self) -> bool:
         """Send what is new; tell whether more may come."""
         while True:
-            events, run = await self.use(self.workspace, items.events_after, self.run, self.after)
+            runtime = await self.runtime()
+            events, run = await self._use(runtime, items.events_after, self.run, self.after)
             for event in events:
                 message = {"seq": event.seq, "kind": event.kind, "status": run["status"], **_content(event)}
                 # Waiting for the buffer keeps a slow reader from filling our memory.

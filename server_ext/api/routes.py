@@ -1,42 +1,58 @@
-"""All routes, in one table."""
+"""All routes, in one table: made from the operations, so that there is none that declares nothing."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from jupyter_server.utils import url_path_join
 
-from server_ext.api import cards, runs, workspaces
+from server_ext.api import cards, health, reports, runs, workspaces
 from server_ext.api.events_ws import RunEventsHandler
+from server_ext.api.handler import OperationHandler
+from server_ext.api.nothing import NothingHereHandler
+from server_ext.api.operation import Operation
 
 PREFIX = "promptcards/api/v1"
-_W = r"workspaces/(?P<workspace>[^/]+)"
-_C = rf"{_W}/cards/(?P<card>[^/]+)"
-_R = rf"{_W}/runs/(?P<run>[^/]+)"
-_P = rf"{_W}/reports/(?P<report>[^/]+)"
 
-ROUTES: tuple[tuple[str, type[Any]], ...] = (
-    ("health", workspaces.HealthHandler),
-    ("workspaces", workspaces.WorkspacesHandler),
-    (_W, workspaces.WorkspaceHandler),
-    (rf"{_W}/cards", cards.CardsHandler),
-    (_C, cards.CardHandler),
-    (rf"{_C}/draft", cards.DraftHandler),
-    (rf"{_C}/versions", cards.VersionsHandler),
-    (rf"{_C}/cases", cards.CasesHandler),
-    (rf"{_W}/runs", runs.RunsHandler),
-    (_R, runs.RunHandler),
-    (rf"{_R}/items", runs.ItemsHandler),
-    (rf"{_R}/cancel", runs.CancelHandler),
-    (rf"{_R}/events", RunEventsHandler),
-    (rf"{_R}/reports", runs.ReportsHandler),
-    (_P, runs.ReportHandler),
-    (rf"{_P}/(?P<part>html|notebook)", runs.ReportFileHandler),
-    # Last: what none of the others took is answered in JSON, like everything here.
-    (r".*", workspaces.NothingHereHandler),
+OPERATIONS: tuple[Operation, ...] = (
+    *health.operations.all,
+    *workspaces.operations.all,
+    *cards.operations.all,
+    *runs.operations.all,
+    *reports.operations.all,
+)
+# Paths that stay open, each with the action that it asks for.
+STREAMS: tuple[tuple[str, type[Any], str], ...] = (
+    ("workspaces/{workspace}/runs/{run}/events", RunEventsHandler, "test:read"),
 )
 
 
-def handlers(base_url: str = "/") -> list[tuple[str, type[Any]]]:
-    """Return the routes with their full patterns."""
-    return [(url_path_join(base_url, PREFIX, pattern), handler) for pattern, handler in ROUTES]
+def pattern_of(path: str) -> str:
+    """Return the regular expression of a path such as ``workspaces/{workspace}``."""
+    return re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path)
+
+
+def by_path() -> dict[str, dict[str, Operation]]:
+    """Return the operations by path and method; paths without parameters go first where both would fit."""
+    found: dict[str, dict[str, Operation]] = {}
+    for operation in sorted(OPERATIONS, key=lambda one: [part.startswith("{") for part in one.path.split("/")]):
+        methods = found.setdefault(operation.path, {})
+        if operation.method in methods:
+            raise ValueError(f"{operation.name} is declared twice")
+        methods[operation.method] = operation
+    return found
+
+
+def handlers(base_url: str = "/") -> list[tuple[Any, ...]]:
+    """Return tornado's table of routes."""
+
+    def below(pattern: str) -> str:
+        return url_path_join(base_url, PREFIX, pattern)
+
+    return [
+        *((below(pattern_of(path)), handler) for path, handler, _ in STREAMS),
+        *((below(pattern_of(path)), OperationHandler, {"operations": known}) for path, known in by_path().items()),
+        # Last: what none of the others took is answered in JSON, like everything here.
+        (below(".*"), NothingHereHandler),
+    ]

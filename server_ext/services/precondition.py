@@ -23,7 +23,12 @@ def unconditional(current: Struct) -> None:
 
 def etag_of(value: Struct) -> str:
     """Return the entity tag of a state, without quotes: the same for the same content, in every process."""
-    return hashlib.sha256(wire.encode(value)).hexdigest()[:32]
+    return tag_of(wire.encode(value))
+
+
+def tag_of(encoded: bytes) -> str:
+    """Return the entity tag of a state that is encoded already."""
+    return hashlib.sha256(encoded).hexdigest()[:32]
 
 
 def if_match(header: str | None, wanted: Any = None) -> Match:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
+from msgspec import Struct
 
 from promptcard_ext.core.errors import NotFound
 from server_ext.auth.actor import Actor
@@ -15,6 +18,9 @@ from server_ext.auth.permissions import require
 from server_ext.db.engine import Database
 from server_ext.db.tables import memberships, workspaces
 from server_ext.keys import KeyRing
+
+Remember = Callable[[UUID, Callable[[], bytes]], bytes]
+"""Gives what was remembered of a user's rights, or what the function returns, and remembers that."""
 
 
 @dataclass(frozen=True)
@@ -37,37 +43,55 @@ class Scope:
         require(self.role, action, self.actor.scopes)
 
 
+class Right(Struct, frozen=True):
+    """A membership of a user."""
+
+    workspace_id: UUID
+    slug: str
+    role: str
+    since: datetime
+
+
 @contextmanager
-def open_scope(database: Database, actor: Actor, workspace: str) -> Iterator[Scope]:
+def open_scope(database: Database, actor: Actor, workspace: str, remember: Remember | None = None) -> Iterator[Scope]:
     """Yield a scope in one transaction.
 
     Args:
         workspace: Id or slug of one of the actor's workspaces.
+        remember: Where to look for the actor's rights before asking the database.
 
     Raises:
         NotFound: There is none, or the actor does not belong to it: the two look the same.
     """
-    workspace_id, role = find_workspace(database, actor, workspace)
-    with database.transaction(workspace_id, actor.user_id) as connection:
-        yield Scope(connection, workspace_id, actor, role, database)
+    right = find_right(database, actor, workspace, remember)
+    with database.transaction(right.workspace_id, actor.user_id) as connection:
+        yield Scope(connection, right.workspace_id, actor, right.role, database)
 
 
-def find_workspace(database: Database, actor: Actor, workspace: str) -> tuple[UUID, str]:
-    """Return id and role of one of the actor's workspaces; see `open_scope`."""
+def find_right(database: Database, actor: Actor, workspace: str, remember: Remember | None = None) -> Right:
+    """Return the actor's right in a workspace; of two of one slug in the older one. See `open_scope`."""
+
+    def load() -> bytes:
+        return msgspec.json.encode(_rights(database, actor.user_id))
+
+    known = msgspec.json.decode(remember(actor.user_id, load) if remember else load(), type=list[Right])
+    wanted = as_uuid(workspace)
+    for right in known:
+        named = right.workspace_id == wanted if wanted else right.slug == workspace
+        if named and actor.workspace_id in (None, right.workspace_id):
+            return right
+    raise missing("workspace", workspace)
+
+
+def _rights(database: Database, user_id: UUID) -> list[Right]:
     query = (
-        sa.select(workspaces.c.id, memberships.c.role)
+        sa.select(workspaces.c.id, workspaces.c.slug, memberships.c.role, workspaces.c.created_at)
         .join(memberships, memberships.c.workspace_id == workspaces.c.id)
-        .where(memberships.c.user_id == actor.user_id)
+        .where(memberships.c.user_id == user_id)
+        .order_by(workspaces.c.created_at, workspaces.c.id)
     )
-    known_id = as_uuid(workspace)
-    query = query.where(workspaces.c.id == known_id) if known_id else query.where(workspaces.c.slug == workspace)
-    if actor.workspace_id is not None:
-        query = query.where(workspaces.c.id == actor.workspace_id)
-    with database.transaction(user_id=actor.user_id) as connection:
-        row = connection.execute(query.order_by(workspaces.c.created_at).limit(1)).one_or_none()
-    if row is None:
-        raise missing("workspace", workspace)
-    return row.id, row.role
+    with database.transaction(user_id=user_id) as connection:
+        return [Right(*row) for row in connection.execute(query)]
 
 
 def as_uuid(text: str) -> UUID | None:

@@ -8,11 +8,14 @@ from server_ext.db.tables.accounts import memberships, user_identities, users, w
 from server_ext.db.tables.cards import card_labels, card_versions, prompt_cards, test_cases
 from server_ext.db.tables.columns import SafeText, metadata
 from server_ext.db.tables.facts import analytics_events, audit_log, performance_metrics
+from server_ext.db.tables.requests import idempotency_keys
 from server_ext.db.tables.results import (
     generations,
     price_book,
+    price_overrides,
     rollup_hours,
     rollup_latency,
+    rollup_users,
     test_executions,
 )
 from server_ext.db.tables.runs import attempts, outbox, reports, run_cases, run_events, runs, tasks
@@ -25,16 +28,19 @@ __all__ = [
     "card_labels",
     "card_versions",
     "generations",
+    "idempotency_keys",
     "is_partition",
     "memberships",
     "metadata",
     "outbox",
     "performance_metrics",
     "price_book",
+    "price_overrides",
     "prompt_cards",
     "reports",
     "rollup_hours",
     "rollup_latency",
+    "rollup_users",
     "run_cases",
     "run_events",
     "runs",

@@ -1,0 +1,107 @@
+"""Bodies and queries of requests, read strictly: what does not fit is refused, nothing is guessed or dropped."""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+
+from promptcard_ext.core.errors import CardError
+
+T = TypeVar("T")
+MAX_BODY_BYTES = 2_000_000
+MAX_DEPTH = 64
+# What Jupyter takes from the query, and what every list and object has.
+_NOT_OURS = frozenset({"token", "_xsrf", "fields"})
+
+
+def read_body(raw: bytes, kind: type[T], limit: int = MAX_BODY_BYTES) -> T:
+    """Return a JSON body as ``kind``; an empty body counts as ``{}``.
+
+    Raises:
+        CardError: It is larger than ``limit`` bytes (``request_too_large``), is not JSON, names a field twice, has a
+            number that JSON does not know, is nested deeper than 64, or does not fit (``request_invalid``).
+    """
+    check_size(raw, limit)
+    try:
+        value = json.loads(raw.decode("utf-8") or "{}", object_pairs_hook=_unique, parse_constant=_no_number)
+        if _deeper_than(value, MAX_DEPTH):
+            _refuse(f"it is nested deeper than {MAX_DEPTH}")
+        return msgspec.convert(value, kind)
+    except UnicodeDecodeError:
+        _refuse("it is not UTF-8")
+    except RecursionError:
+        _refuse(f"it is nested deeper than {MAX_DEPTH}")
+    except ValueError as error:  # also msgspec's and json's
+        _refuse(str(error))
+
+
+def check_size(raw: bytes, limit: int) -> None:
+    """Raise `CardError` (``request_too_large``) when a body has more than ``limit`` bytes."""
+    if len(raw) > limit:
+        raise CardError(
+            f"The request is larger than {limit:,} bytes.", code="request_too_large", hint="Send less at once."
+        )
+
+
+def read_query(given: Mapping[str, Sequence[bytes]], kind: type[T]) -> T:
+    """Return query parameters as ``kind``, whose lists are parameters that may be given several times.
+
+    Raises:
+        CardError: One is unknown, given twice, or does not fit (``request_invalid``).
+    """
+    values: dict[str, Any] = {}
+    lists = _lists(kind)  # type: ignore[arg-type]
+    try:
+        for name, texts in given.items():
+            if name in _NOT_OURS:
+                continue
+            decoded = [text.decode("utf-8") for text in texts]
+            if name not in lists and len(decoded) > 1:
+                _refuse(f"'{name:.60}' is given twice")
+            values[name] = decoded if name in lists else decoded[0]
+        return msgspec.convert(values, kind, strict=False)
+    except ValueError as error:
+        _refuse(str(error))
+
+
+@cache
+def _lists(kind: Any) -> frozenset[str]:
+    hints = typing.get_type_hints(kind)
+    return frozenset(name for name, hint in hints.items() if list in (hint, typing.get_origin(hint)))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"'{twice:.60}' is there twice")
+    return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a number in JSON")
+
+
+def _deeper_than(value: Any, most: int) -> bool:
+    """Tell whether a JSON value is nested deeper than ``most``, level by level."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _refuse(why: str) -> NoReturn:
+    raise CardError(f"The request does not fit: {why[:300].rstrip('.')}.", code="request_invalid") from None

@@ -1,0 +1,138 @@
+-- What cards are searched by. Row security would keep the index from being used, because the operators of text search
+-- may leak; so one function searches with the owner's rights, within the workspace of the transaction.
+
+-- Both are trusted: the owner of the database may create them.
+create extension if not exists pg_trgm;
+create extension if not exists btree_gin;
+
+create table card_search (
+    workspace_id uuid not null references workspaces (id),
+    card_id uuid not null,
+    -- Name, title and tags: what somebody who looks for a card remembers, perhaps with a typo.
+    label text not null,
+    named tsvector not null,
+    -- The same, and the description and the messages of the latest version.
+    words tsvector not null,
+    primary key (workspace_id, card_id),
+    foreign key (workspace_id, card_id) references prompt_cards (workspace_id, id)
+);
+create index card_search_idx on card_search using gin (workspace_id, label gin_trgm_ops, named, words);
+select pc.isolate('card_search');
+grant select, insert, update, delete on card_search to pc_app;
+create policy across_workspaces on card_search to pc_owner using (true) with check (true);
+
+-- The parser of PostgreSQL makes one word of file names, hosts and what hyphens join; here each part is a word.
+create function pc.search_text(given text) returns text
+language sql immutable parallel safe
+return translate(lower(given), $$!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~$$, repeat(' ', 32));
+
+-- Ten words at most; each also finds the words that begin with it.
+create function pc.search_query(given text) returns tsquery
+language sql immutable parallel safe
+return (
+    select string_agg('''' || word || ''':*', ' & ')::text
+    from (
+        select word from regexp_split_to_table(pc.search_text(given), '\s+') as word where word <> '' limit 10
+    ) as parts
+)::tsquery;
+
+create function pc.index_card() returns trigger
+language plpgsql
+set search_path = pg_catalog, public, pc, pg_temp
+as $$
+declare
+    tags text;
+    messages text;
+    named tsvector;
+begin
+    if new.archived_at is not null then
+        delete from public.card_search where workspace_id = new.workspace_id and card_id = new.id;
+        return null;
+    end if;
+    select coalesce(string_agg(tag, ' '), '') into tags from jsonb_array_elements_text(new.tags) as tag;
+    -- A tsvector holds a megabyte at most.
+    select left(string_agg(message ->> 'content', ' '), 100000) into messages
+        from public.card_versions, jsonb_array_elements(content -> 'messages') as message
+        where workspace_id = new.workspace_id and card_id = new.id and version = new.latest_version;
+    named := setweight(to_tsvector('simple', pc.search_text(concat_ws(' ', new.name, new.title))), 'A')
+        || setweight(to_tsvector('simple', pc.search_text(tags)), 'B');
+    insert into public.card_search (workspace_id, card_id, label, named, words)
+        values (
+            new.workspace_id, new.id, lower(concat_ws(' ', new.name, new.title, tags)), named,
+            named || setweight(to_tsvector('simple', pc.search_text(new.description)), 'C')
+                || strip(to_tsvector('simple', pc.search_text(coalesce(messages, ''))))
+        )
+        on conflict on constraint card_search_pkey do update
+            set label = excluded.label, named = excluded.named, words = excluded.words;
+    return null;
+end $$;
+-- A card without a version is being made in this very transaction.
+create trigger search_new after insert on prompt_cards
+    for each row when (new.latest_version > 0) execute function pc.index_card();
+create trigger search_changed after update on prompt_cards
+    for each row when (
+        new.latest_version > 0
+        and (old.name, old.title, old.description, old.tags, old.latest_version, old.archived_at is null)
+            is distinct from
+            (new.name, new.title, new.description, new.tags, new.latest_version, new.archived_at is null)
+    )
+    execute function pc.index_card();
+
+-- Cards of the transaction's workspace, best first: name, then name, title and tags, then anywhere; when those are few,
+-- also what resembles the text. Of a text that thousands of cards have, some thousands are compared.
+create function pc.search_cards(wanted text, most integer) returns table (card_id uuid, rank real)
+language plpgsql stable security definer rows 100
+set search_path = pg_catalog, public, pc, pg_temp
+set plan_cache_mode = force_custom_plan
+set pg_trgm.word_similarity_threshold = 0.5
+as $$
+#variable_conflict use_column
+declare
+    workspace constant uuid := nullif(current_setting('app.workspace_id', true), '')::uuid;
+    query constant tsquery := pc.search_query(wanted);
+    plain constant text := lower(btrim(wanted));
+begin
+    if workspace is null then
+        return;
+    end if;
+    return query
+        with titled as materialized (
+            select s.card_id, s.label, s.words from public.card_search as s
+            where s.workspace_id = workspace and s.named @@ query limit 2000
+        ), anywhere as materialized (
+            select s.card_id, s.label, s.words from public.card_search as s
+            where s.workspace_id = workspace and s.words @@ query limit 2000
+        ), found as materialized (
+            select t.card_id, t.label, t.words, 2 as tier from titled as t
+            union all
+            select a.card_id, a.label, a.words, 1 as tier from anywhere as a
+            where a.card_id not in (select t.card_id from titled as t)
+        ), alike as materialized (
+            select s.card_id, s.label from public.card_search as s
+            where s.workspace_id = workspace
+                and char_length(plain) between 3 and 100
+                and (select count(*) from found) < least(most, 20)
+                and plain <% s.label
+            limit 2000
+        ), ranked as (
+            select f.card_id, (
+                f.tier + (split_part(f.label, ' ', 1) = plain)::integer + ts_rank(f.words, query, 32)
+            )::real as rank
+            from found as f
+            union all
+            select a.card_id, (word_similarity(plain, a.label) * 0.99)::real from alike as a
+            where a.card_id not in (select f.card_id from found as f)
+        )
+        select r.card_id, r.rank from ranked as r order by r.rank desc, r.card_id limit least(most, 1000);
+end $$;
+
+revoke execute on function pc.search_text(text), pc.search_query(text), pc.index_card() from public;
+revoke execute on function pc.search_cards(text, integer) from public;
+grant execute on function pc.search_text(text), pc.index_card(), pc.search_cards(text, integer) to pc_app;
+
+-- Cards that are there already. For as long as this transaction lasts the owner sees them.
+alter table prompt_cards no force row level security;
+alter table card_versions no force row level security;
+update prompt_cards set archived_at = archived_at where false;
+alter table prompt_cards force row level security;
+alter table card_versions force row level security;
