@@ -99,7 +99,7 @@ class OperationHandler(PromptCardsHandler):
                 raise
             # Ended in good order it would look whole; cut off, every client sees that it is not.
             self.log.exception("An export broke off.")
-            self.request.connection.stream.close()  # type: ignore[attr-defined]
+            self.detach().close()
         finally:
             await self.call(stack.close, pool=pool)
 

@@ -11,7 +11,6 @@ import msgspec
 from promptcard_ext._version import __version__
 from server_ext.api.errors import STATUS, STATUS_OF_CODE
 from server_ext.api.operation import Operation
-from server_ext.api.reading import read_query  # noqa: F401  the queries below are read by it
 from server_ext.api.routes import OPERATIONS, PREFIX, STREAMS
 
 REF = "#/components/schemas/{name}"
@@ -103,13 +102,10 @@ def _operation(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any
     if operation.public:
         found["security"] = []
     if operation.body is not None:
-        found["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": schema_of[operation.body]}},
-        }
+        content = {"application/json": {"schema": schema_of[operation.body]}}
+        found["requestBody"] = {"required": True, "content": content}
     elif operation.raw:
-        binary = {"schema": {"type": "string", "format": "binary"}}
-        found["requestBody"] = {"required": True, "content": dict.fromkeys(operation.raw, binary)}
+        found["requestBody"] = {"required": True, "content": _binary(operation.raw)}
     return found
 
 
@@ -146,7 +142,7 @@ def _headers(operation: Operation) -> list[dict[str, Any]]:
 def _responses(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if operation.media:
-        content = dict.fromkeys(operation.media, {"schema": {"type": "string", "format": "binary"}})
+        content = _binary(operation.media)
     elif operation.answer is not None:
         content = {"application/json": {"schema": schema_of[operation.answer]}}
     found: dict[str, Any] = {}
@@ -159,6 +155,10 @@ def _responses(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any
     for status in _errors(operation):
         found[str(status)] = {"description": _SUMMARY[status], "content": error}
     return found
+
+
+def _binary(media_types: Iterable[str]) -> dict[str, Any]:
+    return {name: {"schema": {"type": "string", "format": "binary"}} for name in media_types}
 
 
 def _errors(operation: Operation) -> list[int]:
