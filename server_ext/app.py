@@ -15,11 +15,12 @@ from typing import Any
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Enum, Int, Unicode
 
-from promptcard_ext.core.errors import PromptCardError, SetupError, Unavailable
+from promptcard_ext.core.errors import PromptCardError, SetupError, Unauthenticated, Unavailable
+from server_ext.api.identity import Credential
 from server_ext.api.routes import handlers
 from server_ext.auth.actor import Actor
 from server_ext.jobs.live import Listener
-from server_ext.runtime import Runtime, refuse_public_local_mode
+from server_ext.runtime import Runtime, is_loopback
 from server_ext.services import workspaces
 from server_ext.settings import Settings
 
@@ -40,10 +41,16 @@ class PromptCards(ExtensionApp):
         config=True
     )
     identity_mode = Enum(
-        ["auto", "local"],
+        ["auto", "local", "hub", "jwt"],
         "auto",
-        help="Who users are. 'local': everybody whom Jupyter lets in is the one owner. 'auto': 'local' as long as the "
-        "server listens on this machine only, otherwise the extension refuses to work.",
+        help="Who users are. 'local': everybody whom Jupyter lets in is the one owner. 'hub': users of the JupyterHub "
+        "whose service this is. 'jwt': accounts of our own, with a password or a token. 'auto': 'hub' inside a "
+        "JupyterHub service, 'local' while the server listens on this machine only, else 'jwt'.",
+    ).tag(config=True)
+    allow_password_login = Enum(
+        ["auto", "yes", "no"],
+        "auto",
+        help="Whether people may log in with e-mail and password. 'auto': only in identity mode 'jwt'.",
     ).tag(config=True)
     pool_size = Int(8, min=1, max=64, help="Database connections, and threads that use them.").tag(config=True)
     start_worker = Bool(True, help="Whether this server runs a worker process of its own.").tag(config=True)
@@ -52,6 +59,7 @@ class PromptCards(ExtensionApp):
         """Prepare what the handlers share; nothing here waits."""
         self.pool = ThreadPoolExecutor(self.pool_size, thread_name_prefix="promptcards")
         self.owner: Actor | None = None
+        self.mode = ""
         self.runtime: Runtime | None = None
         self._problem: PromptCardError | None = None
         self._started = asyncio.Event()
@@ -71,7 +79,7 @@ class PromptCards(ExtensionApp):
     async def _start(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            self._check_mode()
+            self.mode = self._chosen_mode()
             self.runtime = await loop.run_in_executor(self.pool, self._open_runtime)
             self.runtime.listener = Listener(
                 self.runtime.services.redis_url, lambda run_id: _hand_over(loop, self._heard, run_id)
@@ -92,7 +100,33 @@ class PromptCards(ExtensionApp):
             type(self).failed = self._problem
             self.serverapp.stop()
 
-    def _check_mode(self) -> None:
+    @property
+    def password_login(self) -> bool:
+        """Whether people may log in with a password."""
+        choice = str(self.allow_password_login)
+        return choice == "yes" or (choice == "auto" and self.mode == "jwt")
+
+    def identify(self, credential: Credential | None, jupyter_user: Any) -> Actor:
+        """Return who shows a credential of ours or, without one, who the user is that Jupyter let in.
+
+        Raises:
+            Unauthenticated: The credential is not good; or Jupyter's word does not count here.
+        """
+        assert self.runtime is not None
+        if credential is not None:
+            known = self.runtime.actors
+            check = known.by_api_token if credential.kind == "api" else known.by_access_token
+            return check(credential.text)
+        if self.mode == "local" and jupyter_user is not None:
+            assert self.owner is not None
+            return self.owner
+        raise Unauthenticated(
+            "This server wants a token of its own.",
+            hint="Log in at auth/login, or make an API token; send it as X-PromptCards-Token.",
+        )
+
+    def _chosen_mode(self) -> str:
+        """Return how users are told apart; refuse what would give one user's data to another."""
         if os.environ.get("JUPYTERHUB_SERVICE_PREFIX"):
             raise SetupError(
                 "Prompt Cards does not run inside a JupyterHub user's server: everybody's data would be in one "
@@ -101,14 +135,17 @@ class PromptCards(ExtensionApp):
                 code="hub_not_supported",
             )
         assert self.serverapp is not None
-        if self.identity_mode == "auto" and not self.serverapp.sock:
-            refuse_public_local_mode(self.serverapp.ip)
+        if self.identity_mode != "auto":
+            return str(self.identity_mode)
+        here_only = bool(self.serverapp.sock) or is_loopback(self.serverapp.ip)
+        return "local" if here_only else "jwt"
 
     def _open_runtime(self) -> Runtime:
         settings = Settings.from_environment(Path(self.home) if self.home else None)
         runtime = Runtime.start(settings, pool_size=self.pool_size, with_worker=self.start_worker)
         try:
-            self.owner = workspaces.local_owner(runtime.database, _user_name())
+            if self.mode == "local":
+                self.owner = workspaces.local_owner(runtime.database, _user_name())
         except BaseException:
             runtime.close()
             raise

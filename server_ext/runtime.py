@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from promptcard_ext.core.errors import SetupError
 from server_ext import embedded
 from server_ext.db import catalog, migrate, partitions
 from server_ext.db.engine import Database
@@ -16,6 +17,12 @@ from server_ext.jobs.relay import Relay
 from server_ext.keys import KeyRing, load_ring
 from server_ext.settings import Settings
 from server_ext.supervisor import WorkerProcess
+
+if TYPE_CHECKING:
+    from server_ext.services.known_actors import KnownActors
+
+EXPORT_THREADS = WATCH_THREADS = 2
+EXPORT_TIMEOUT_S = 600
 
 
 def ready_services(settings: Settings) -> embedded.Services:
@@ -48,6 +55,9 @@ class Runtime:
     """Everything that a running server holds; `close` gives it all back.
 
     Attributes:
+        exports: Connections of exports, which may take minutes, and `export_pool` their threads.
+        watch: Connections of what must answer when all others are busy, and `watch_pool` its threads.
+        actors: Who showed which credential.
         worker: The worker process of this server, unless it was told to have none.
     """
 
@@ -57,6 +67,11 @@ class Runtime:
     database: Database
     doorbell: Doorbell
     relay: Relay
+    exports: Database
+    watch: Database
+    actors: KnownActors
+    export_pool: ThreadPoolExecutor
+    watch_pool: ThreadPoolExecutor
     listener: Listener | None = None
     worker: WorkerProcess | None = None
 
@@ -68,7 +83,22 @@ class Runtime:
         keys = load_ring(settings.keys_path)
         database = Database(services.database_url, pool_size=pool_size + 1, keys=keys)
         doorbell = Doorbell(services.redis_url)
-        runtime = cls(settings, services, keys, database, doorbell, Relay(database, doorbell))
+        from server_ext.services.known_actors import KnownActors
+
+        watch = Database(services.database_url, pool_size=WATCH_THREADS, keys=keys)
+        runtime = cls(
+            settings=settings,
+            services=services,
+            keys=keys,
+            database=database,
+            doorbell=doorbell,
+            relay=Relay(database, doorbell),
+            exports=Database(services.database_url, EXPORT_THREADS, keys=keys, statement_timeout_s=EXPORT_TIMEOUT_S),
+            watch=watch,
+            actors=KnownActors(watch),
+            export_pool=ThreadPoolExecutor(EXPORT_THREADS, thread_name_prefix="promptcards-export"),
+            watch_pool=ThreadPoolExecutor(WATCH_THREADS, thread_name_prefix="promptcards-watch"),
+        )
         runtime.relay.start()
         if with_worker:
             runtime.worker = WorkerProcess(settings)
@@ -78,7 +108,10 @@ class Runtime:
         """Stop the worker and the relay, close the connections, detach from the services."""
         with ExitStack() as rest:  # from the last to the first; what does not close does not keep the others open
             rest.callback(self.services.close)
-            rest.callback(self.database.close)
+            for database in (self.database, self.exports, self.watch):
+                rest.callback(database.close)
+            for pool in (self.export_pool, self.watch_pool):
+                rest.callback(pool.shutdown, wait=False, cancel_futures=True)
             rest.callback(self.doorbell.close)
             rest.callback(self.relay.close)
             if self.listener is not None:
@@ -87,17 +120,8 @@ class Runtime:
                 rest.callback(self.worker.close)
 
 
-def refuse_public_local_mode(ip: str) -> None:
-    """Raise `SetupError` when everybody on the network would be the one local user."""
-    if not _is_loopback(ip):
-        raise SetupError(
-            f"The server listens on '{ip or '*'}', where others can reach it; in local mode each of them would be you.",
-            hint="Listen on localhost, or set c.PromptCards.identity_mode = 'local' if that is what you want.",
-            code="local_mode_public",
-        )
-
-
-def _is_loopback(ip: str) -> bool:
+def is_loopback(ip: str) -> bool:
+    """Tell whether a server that listens on ``ip`` can be reached from this machine only."""
     # Jupyter turns '*' into an empty text: that is every address of this machine.
     try:
         return ip == "localhost" or ipaddress.ip_address(ip).is_loopback

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from server_ext.db.tables.columns import (
     Timestamp,
+    author,
     counter,
     document,
     key,
@@ -31,6 +32,29 @@ price_book = sa.Table(
     sa.Column("valid_to", sa.Date),
     short("source"),
     sa.UniqueConstraint("provider", "model", "valid_from"),
+)
+
+price_overrides = sa.Table(
+    "price_overrides",
+    metadata,
+    tenant(),
+    key(),
+    short("provider"),
+    short("model"),
+    sa.Column("input_per_mtok", sa.Numeric, nullable=False),
+    sa.Column("output_per_mtok", sa.Numeric),
+    sa.Column("cached_input_per_mtok", sa.Numeric),
+    sa.Column("cache_write_per_mtok", sa.Numeric),
+    sa.Column("reasoning_per_mtok", sa.Numeric),
+    sa.Column("per_call", sa.Numeric, nullable=False, server_default=sa.text("0")),
+    document("tiers", "[]"),
+    sa.Column("valid_from", sa.Date, nullable=False),
+    sa.Column("valid_to", sa.Date),
+    short("source"),
+    author(),
+    moment("created_at"),
+    sa.Column("withdrawn_at", Timestamp),
+    sa.Index("price_overrides_model_idx", "workspace_id", "provider", "model", "valid_from"),
 )
 
 generations = sa.Table(
@@ -60,7 +84,10 @@ generations = sa.Table(
     document("error", nullable=True),
     document("logprobs", nullable=True),
     moment("created_at"),
+    sa.Column("price_override_id", sa.Uuid),
+    within("price_override_id", "price_overrides.id"),
     sa.Index("generations_request_idx", "workspace_id", "request_hash", "created_at"),
+    sa.Index("generations_created_idx", "workspace_id", "created_at", "id"),
 )
 
 test_executions = sa.Table(
@@ -97,6 +124,7 @@ test_executions = sa.Table(
     within("generation_id", "generations.id"),
     sa.Index("test_executions_event_idx", "workspace_id", "run_id", "event_seq"),
     sa.Index("test_executions_version_idx", "workspace_id", "card_version_id", "model", "completed_at"),
+    sa.Index("test_executions_generation_idx", "workspace_id", "generation_id"),
     postgresql_partition_by="RANGE (run_created_at)",
 )
 
@@ -133,4 +161,21 @@ rollup_latency = sa.Table(
     sa.Column("bucket", sa.Integer, primary_key=True, autoincrement=False),
     counter("n", sa.BigInteger),
     within("card_version_id", "card_versions.id"),
+)
+
+rollup_users = sa.Table(
+    "rollup_users",
+    metadata,
+    tenant(),
+    sa.Column("hour", Timestamp, primary_key=True),
+    sa.Column("user_id", sa.Uuid, primary_key=True),
+    counter("n", sa.BigInteger),
+    counter("passed", sa.BigInteger),
+    counter("failed", sa.BigInteger),
+    counter("errored", sa.BigInteger),
+    counter("unscored", sa.BigInteger),
+    counter("tokens_input", sa.BigInteger),
+    counter("tokens_output", sa.BigInteger),
+    sa.Column("cost_usd", sa.Numeric, nullable=False, server_default=sa.text("0")),
+    counter("priced", sa.BigInteger),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from server_ext.db.tables.columns import (
     Timestamp,
@@ -44,11 +45,14 @@ runs = sa.Table(
     sa.Column("started_at", Timestamp),
     sa.Column("finished_at", Timestamp),
     document("error", nullable=True),
+    sa.Column("retry_of", sa.Uuid),
     sa.UniqueConstraint("workspace_id", "id", "created_at"),
     sa.UniqueConstraint("workspace_id", "idempotency_key"),
     within("card_id", "prompt_cards.id"),
+    within("retry_of", "runs.id"),
     sa.Index("runs_card_idx", "workspace_id", "card_id", "created_at"),
     sa.Index("runs_created_idx", "workspace_id", "created_at"),
+    sa.Index("runs_retry_idx", "workspace_id", "retry_of", postgresql_where=sa.text("retry_of IS NOT NULL")),
 )
 
 run_cases = sa.Table(
@@ -108,6 +112,7 @@ tasks = sa.Table(
     sa.Column("report_id", sa.Uuid),
     sa.Column("first_ordinal", sa.Integer),
     sa.Column("last_ordinal", sa.Integer),
+    sa.Column("ordinals", ARRAY(sa.Integer)),
     short("state", "queued"),
     sa.Column("lease_token", sa.Uuid),
     sa.Column("lease_until", Timestamp),

@@ -30,40 +30,46 @@ return translate(lower(given), $$!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~$$, repeat(' ',
 create function pc.search_query(given text) returns tsquery
 language sql immutable parallel safe
 return (
-    select string_agg('''' || word || ''':*', ' & ')::text
+    select to_tsquery('simple', coalesce(string_agg('''' || word || ''':*', ' & '), ''))
     from (
-        select word from regexp_split_to_table(pc.search_text(given), '\s+') as word where word <> '' limit 10
+        select word from regexp_split_to_table(pc.search_text(left(given, 200)), '\s+') as word where word <> '' limit 10
     ) as parts
-)::tsquery;
+);
+
+create function pc.search_row(card public.prompt_cards) returns public.card_search
+language plpgsql stable
+set search_path = pg_catalog, public, pc, pg_temp
+as $$
+declare
+    made public.card_search;
+    tags text;
+    messages text;
+begin
+    select coalesce(string_agg(tag, ' '), '') into tags from jsonb_array_elements_text(card.tags) as tag;
+    -- A tsvector holds a megabyte at most.
+    select left(string_agg(message ->> 'content', ' '), 100000) into messages
+        from public.card_versions as v, jsonb_array_elements(v.content -> 'messages') as message
+        where v.workspace_id = card.workspace_id and v.card_id = card.id and v.version = card.latest_version;
+    made.workspace_id := card.workspace_id;
+    made.card_id := card.id;
+    made.label := lower(concat_ws(' ', card.name, card.title, tags));
+    made.named := setweight(to_tsvector('simple', pc.search_text(concat_ws(' ', card.name, card.title))), 'A')
+        || setweight(to_tsvector('simple', pc.search_text(tags)), 'B');
+    made.words := made.named
+        || setweight(to_tsvector('simple', pc.search_text(card.description)), 'C')
+        || strip(to_tsvector('simple', pc.search_text(coalesce(messages, ''))));
+    return made;
+end $$;
 
 create function pc.index_card() returns trigger
 language plpgsql
 set search_path = pg_catalog, public, pc, pg_temp
 as $$
-declare
-    tags text;
-    messages text;
-    named tsvector;
 begin
-    if new.archived_at is not null then
-        delete from public.card_search where workspace_id = new.workspace_id and card_id = new.id;
-        return null;
+    delete from public.card_search where workspace_id = new.workspace_id and card_id = new.id;
+    if new.archived_at is null then
+        insert into public.card_search select (row).* from pc.search_row(new) as row;
     end if;
-    select coalesce(string_agg(tag, ' '), '') into tags from jsonb_array_elements_text(new.tags) as tag;
-    -- A tsvector holds a megabyte at most.
-    select left(string_agg(message ->> 'content', ' '), 100000) into messages
-        from public.card_versions, jsonb_array_elements(content -> 'messages') as message
-        where workspace_id = new.workspace_id and card_id = new.id and version = new.latest_version;
-    named := setweight(to_tsvector('simple', pc.search_text(concat_ws(' ', new.name, new.title))), 'A')
-        || setweight(to_tsvector('simple', pc.search_text(tags)), 'B');
-    insert into public.card_search (workspace_id, card_id, label, named, words)
-        values (
-            new.workspace_id, new.id, lower(concat_ws(' ', new.name, new.title, tags)), named,
-            named || setweight(to_tsvector('simple', pc.search_text(new.description)), 'C')
-                || strip(to_tsvector('simple', pc.search_text(coalesce(messages, ''))))
-        )
-        on conflict on constraint card_search_pkey do update
-            set label = excluded.label, named = excluded.named, words = excluded.words;
     return null;
 end $$;
 -- A card without a version is being made in this very transaction.
@@ -126,13 +132,16 @@ begin
         select r.card_id, r.rank from ranked as r order by r.rank desc, r.card_id limit least(most, 1000);
 end $$;
 
-revoke execute on function pc.search_text(text), pc.search_query(text), pc.index_card() from public;
+revoke execute on function pc.search_text(text), pc.search_query(text) from public;
+revoke execute on function pc.search_row(public.prompt_cards), pc.index_card() from public;
 revoke execute on function pc.search_cards(text, integer) from public;
-grant execute on function pc.search_text(text), pc.index_card(), pc.search_cards(text, integer) to pc_app;
+grant execute on function pc.search_text(text), pc.search_row(public.prompt_cards) to pc_app;
+grant execute on function pc.search_cards(text, integer) to pc_app;
 
--- Cards that are there already. For as long as this transaction lasts the owner sees them.
+-- The cards that are there already. The owner sees none of them, so for this one statement it is no longer told to.
 alter table prompt_cards no force row level security;
 alter table card_versions no force row level security;
-update prompt_cards set archived_at = archived_at where false;
+insert into card_search
+    select (pc.search_row(card)).* from prompt_cards as card where latest_version > 0 and archived_at is null;
 alter table prompt_cards force row level security;
 alter table card_versions force row level security;
