@@ -124,6 +124,11 @@ def fill_workspace(connection: sa.Connection, workspace_id: uuid.UUID) -> None:
     hour = {"hour": run.created_at, "card_version_id": version.id, "model": "m", "provider": "p"}
     add(tables.rollup_hours, **hour, n=1)
     add(tables.rollup_latency, **hour, bucket=10, n=1)
+    add(tables.rollup_users, hour=run.created_at, user_id=user_id, n=1)
+    add(
+        tables.price_overrides,
+        provider="p", model="m", input_per_mtok=1, output_per_mtok=2, valid_from=run.created_at.date(), source="s",
+    )  # fmt: skip
     add(tables.analytics_events, event_type="card_opened", user_id=user_id)
     add(tables.performance_metrics, metric_name="queue_depth", metric_value=3)
     add(tables.audit_log, actor_id=user_id, actor_kind="user", action="workspace.create")

@@ -1,0 +1,226 @@
+"""Runs over REST: what is asked for and what is answered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from promptcard_ext.core.results import Counts, Outcome
+
+Status = Literal["queued", "running", "pausing", "paused", "cancelling", "completed", "cancelled", "failed"]
+FINAL: tuple[Status, ...] = ("completed", "cancelled", "failed")
+"""Statuses of runs that have ended."""
+
+Name = Annotated[str, Meta(max_length=255)]
+Wanted = Annotated[str, Meta(max_length=500)]
+Cursor = Annotated[str, Meta(max_length=2000)]
+
+
+class RunSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a run is to do.
+
+    Attributes:
+        card: Name or id.
+        models: Model references.
+        versions: Version numbers to compare; empty takes the latest.
+        cases: Names of the cases to run; empty takes all.
+        repeats: How often each cell is asked.
+        concurrency: Most calls in flight per worker.
+        timeout_s: Longest time for one call.
+        name: Empty takes the labels of the versions.
+        judges: Models that judge where an assertion needs one; several are a panel.
+        embedder: Model that makes vectors where an assertion needs them.
+    """
+
+    card: str
+    models: Annotated[list[str], Meta(min_length=1, max_length=50)]
+    versions: Annotated[list[Annotated[int, Meta(ge=1, le=2**31 - 1)]], Meta(max_length=50)] = []
+    cases: list[str] = []
+    repeats: Annotated[int, Meta(ge=1, le=1000)] = 1
+    concurrency: Annotated[int, Meta(ge=1, le=512)] = 16
+    timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 120.0
+    name: Name = ""
+    judges: Annotated[list[str], Meta(max_length=9)] = []
+    embedder: str | None = None
+
+
+class RunPatch(Struct, frozen=True, forbid_unknown_fields=True):
+    """What of a run can be changed: its name."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
+
+
+class RetrySpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which items of an ended run are to be asked again.
+
+    Attributes:
+        unscored: Those without a verdict too, not only those that ended in an error.
+        name: Empty takes the name of the run.
+    """
+
+    unscored: bool = False
+    name: Name = ""
+
+
+class PlannedVersion(Struct, frozen=True):
+    """A card version as the plan of a run names it.
+
+    Attributes:
+        id: Id of the version.
+        version: Its number.
+        label: Such as ``greet@3``.
+        content_hash: SHA-256 of its content.
+    """
+
+    id: UUID
+    version: int
+    label: str
+    content_hash: str
+
+
+class PlanDocument(Struct, frozen=True):
+    """The plan of a run: enough to build it again in any worker.
+
+    Attributes:
+        card: Name of the card.
+        versions, models: What is compared, in the order of the plan.
+        repeats: How often each cell is asked.
+        concurrency: Most calls in flight per worker.
+        timeout_s: Longest time for one call.
+        spec_hash: Identity of what was asked for.
+        judges: Models that judge.
+        embedder: Model that makes vectors.
+        chosen: How many items of cases × repeats × models × versions are run, when not all of them: the plan of a
+            repetition of what failed. Its cases are those with such an item.
+    """
+
+    card: str
+    versions: list[PlannedVersion]
+    models: list[str]
+    repeats: int
+    concurrency: int
+    timeout_s: float
+    spec_hash: str = ""
+    judges: list[str] = []
+    embedder: str | None = None
+    chosen: int | None = None
+
+    @property
+    def per_group(self) -> int:
+        """Items that answer the same case in the same repeat."""
+        return len(self.models) * len(self.versions)
+
+    @property
+    def per_case(self) -> int:
+        """Items of one case."""
+        return self.repeats * self.per_group
+
+
+class RunOut(Struct, frozen=True):
+    """A run.
+
+    Attributes:
+        id: Its id.
+        name: For people.
+        status: ``pausing`` and ``cancelling`` last until the workers have handed back what they were at.
+        card_id: Id of the card.
+        plan: What it does.
+        counts: How far it is.
+        event_seq: Number of its latest event.
+        engine_version: Version of promptcards that made it.
+        created_by: Id of the user who started it.
+        created_at, started_at, finished_at: When.
+        error: Why it failed as a whole: ``code`` and ``message``.
+        retry_of: The run whose failed items this one asks again.
+    """
+
+    id: UUID
+    name: str
+    status: Status
+    card_id: UUID
+    plan: PlanDocument
+    counts: Counts
+    event_seq: int
+    engine_version: str | None
+    created_by: UUID | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: dict[str, Any] | None
+    retry_of: UUID | None
+
+
+class RunQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which runs to list.
+
+    Attributes:
+        card: Name or id of the card.
+        status: Any of these.
+        created_by: Id of the user who started it.
+        model: Reference of a model that the run asks.
+        name: A part of the name, in any case.
+        retry_of: Id of the run that was repeated.
+        created_after: From this time on.
+        created_before: Before this time.
+        cursor: ``next`` of the page before.
+        limit: Most runs on a page.
+    """
+
+    card: Annotated[str, Meta(max_length=255)] | None = None
+    status: list[Status] = []
+    created_by: UUID | None = None
+    model: Wanted | None = None
+    name: Name | None = None
+    retry_of: UUID | None = None
+    created_after: Annotated[datetime, Meta(tz=True)] | None = None
+    created_before: Annotated[datetime, Meta(tz=True)] | None = None
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+
+
+class ItemFilter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which items of a run.
+
+    Attributes:
+        outcome: Any of these outcomes.
+        model: Any of these model references.
+        version: Any of these numbers of card versions.
+        case: Name of the case.
+        reason: Stable code of why it did not pass.
+        text: Something in the answer or the message, in any case.
+        changed_since: Id of another run: only items that have another outcome there (same case, version, model and
+            repeat).
+    """
+
+    outcome: list[Outcome] = []
+    model: list[Wanted] = []
+    version: list[int] = []
+    case: Name | None = None
+    reason: Annotated[str, Meta(max_length=100)] | None = None
+    text: Wanted | None = None
+    changed_since: UUID | None = None
+
+
+class ItemQuery(ItemFilter, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which items of a run to list, in the order of the plan.
+
+    Attributes:
+        cursor: ``next`` of the page before.
+        limit: Most items on a page.
+    """
+
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=2000)] = 500
+
+
+class ExportQuery(ItemFilter, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which items of a run to write to a file.
+
+    Attributes:
+        format: ``csv`` (the columns of a data frame) or ``jsonl`` (whole results, one a line).
+    """
+
+    format: Literal["csv", "jsonl"] = "csv"
