@@ -28,7 +28,10 @@ __all__ = ["Card", "Example", "Message", "ModelSettings", "Source", "Variable"]
 # Of all messages and examples together.
 MAX_CARD_CHARS = 500_000
 NAME = re.compile(r"[a-z][a-z0-9-]{0,99}")
+Title = Annotated[str, Meta(max_length=500)]
+Description = Annotated[str, Meta(max_length=2000)]
 Tag = Annotated[str, Meta(min_length=1, max_length=50)]
+Tags = Annotated[tuple[Tag, ...], Meta(max_length=20)]
 _CONTENT_KEYS = frozenset({"messages", "variables", "settings", "examples", "includes"})
 
 
@@ -71,10 +74,10 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
     name: str
     template: Annotated[str, Meta(max_length=MAX_TEMPLATE_CHARS)] = ""
     system: Annotated[str, Meta(max_length=MAX_TEMPLATE_CHARS)] | None = None
-    title: Annotated[str, Meta(max_length=500)] = ""
-    description: Annotated[str, Meta(max_length=2000)] = ""
+    title: Title = ""
+    description: Description = ""
     variables: Annotated[tuple[Variable, ...], Meta(max_length=100)] = ()
-    tags: Annotated[tuple[Tag, ...], Meta(max_length=20)] = ()
+    tags: Tags = ()
     settings: ModelSettings = ModelSettings()
     version: int = 0
     note: Annotated[str, Meta(max_length=500)] = ""

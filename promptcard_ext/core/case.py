@@ -14,6 +14,11 @@ from promptcard_ext.core.fields import coerce_fields
 from promptcard_ext.core.identity import canonical_json, digest
 
 
+CaseName = Annotated[str, Meta(max_length=255)]
+Priority = Annotated[str, Meta(max_length=20)]
+Threshold = Annotated[float, Meta(ge=0, le=1)]
+
+
 class Case(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One test case.
 
@@ -34,10 +39,10 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
 
     variables: dict[str, Any]
     assertions: tuple[Assertion, ...] = ()
-    name: Annotated[str, Meta(max_length=255)] = ""
+    name: CaseName = ""
     expected_output: str | None = None
-    priority: Annotated[str, Meta(max_length=20)] = "medium"
-    threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
+    priority: Priority = "medium"
+    threshold: Threshold | None = None
     metadata: dict[str, Any] = {}
 
     def __post_init__(self) -> None:

@@ -26,6 +26,7 @@ DEFINER_FUNCTIONS = {
     "pc.ensure_partitions(months_ahead integer)": "partitions are made by the owner",
     "pc.take_outbox(max_rows integer)": "one dispatcher serves all workspaces; it gets ids only",
     "pc.tasks_to_ring(older_than interval, max_rows integer)": "one sweeper serves all workspaces; it gets ids only",
+    "pc.search_cards(wanted text, most integer)": "row security bars indexes of text; it gives ids of this workspace",
 }
 """The only functions that run with the owner's rights."""
 
@@ -33,6 +34,7 @@ OWNER_POLICY_TABLES = {
     "users": "pc.resolve_identity",
     "user_identities": "pc.resolve_identity",
     "outbox": "pc.take_outbox",
+    "card_search": "pc.search_cards",
     "tasks": "pc.tasks_to_ring",
     "test_executions_default": "pc.ensure_partitions moves rows out of it",
     "analytics_events_default": "pc.ensure_partitions moves rows out of it",

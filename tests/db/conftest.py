@@ -100,7 +100,7 @@ def fill_workspace(connection: sa.Connection, workspace_id: uuid.UUID) -> None:
     connection.execute(sa.insert(tables.workspaces).values(id=workspace_id, name="Acme", slug="acme"))
     user_id = connection.scalar(sa.select(sa.func.pc.resolve_identity("test", str(uuid.uuid4()), "Ada")))
     add(tables.memberships, user_id=user_id, role="owner")
-    card = add(tables.prompt_cards, name="greet", created_by=user_id)
+    card = add(tables.prompt_cards, name="greet", latest_version=1, created_by=user_id)
     version = add(tables.card_versions, card_id=card.id, version=1, content={"messages": []}, content_hash="a" * 64)
     add(tables.card_labels, card_id=card.id, label="production", version_id=version.id)
     add(tables.test_cases, card_id=card.id, position=0, name="one", case_uid="c" * 64, input_variables={"who": "Ada"})

@@ -175,6 +175,7 @@ VERBS = {
     "prompt_cards": "INSERT SELECT UPDATE",
     "card_versions": "INSERT SELECT",
     "card_labels": "DELETE INSERT SELECT UPDATE",
+    "card_search": "DELETE INSERT SELECT",
     "test_cases": "DELETE INSERT SELECT UPDATE",
     "runs": "INSERT SELECT UPDATE",
     "run_cases": "INSERT SELECT",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from server_ext.db.tables.accounts import memberships, user_identities, users, workspaces
-from server_ext.db.tables.cards import card_labels, card_versions, prompt_cards, test_cases
+from server_ext.db.tables.cards import card_labels, card_search, card_versions, prompt_cards, test_cases
 from server_ext.db.tables.columns import SafeText, metadata
 from server_ext.db.tables.facts import analytics_events, audit_log, performance_metrics
 from server_ext.db.tables.requests import idempotency_keys
@@ -26,6 +26,7 @@ __all__ = [
     "attempts",
     "audit_log",
     "card_labels",
+    "card_search",
     "card_versions",
     "generations",
     "idempotency_keys",

@@ -1,8 +1,9 @@
-"""Prompt cards, their versions and labels, and test cases."""
+"""Prompt cards, their versions and labels, what they are searched by, and test cases."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import TSVECTOR
 
 from server_ext.db.tables.columns import (
     Timestamp,
@@ -62,6 +63,27 @@ card_labels = sa.Table(
     sa.Column("version_id", sa.Uuid, nullable=False),
     moment("updated_at"),
     within("card_id version_id", "card_versions.card_id id"),
+)
+
+# Kept by triggers on `prompt_cards`.
+card_search = sa.Table(
+    "card_search",
+    metadata,
+    tenant(),
+    sa.Column("card_id", sa.Uuid, primary_key=True),
+    short("label"),
+    sa.Column("named", TSVECTOR, nullable=False),
+    sa.Column("words", TSVECTOR, nullable=False),
+    within("card_id", "prompt_cards.id"),
+    sa.Index(
+        "card_search_idx",
+        "workspace_id",
+        "label",
+        "named",
+        "words",
+        postgresql_using="gin",
+        postgresql_ops={"label": "gin_trgm_ops"},
+    ),
 )
 
 test_cases = sa.Table(

@@ -18,7 +18,7 @@ create table card_search (
 );
 create index card_search_idx on card_search using gin (workspace_id, label gin_trgm_ops, named, words);
 select pc.isolate('card_search');
-grant select, insert, update, delete on card_search to pc_app;
+grant select, insert, delete on card_search to pc_app;
 create policy across_workspaces on card_search to pc_owner using (true) with check (true);
 
 -- The parser of PostgreSQL makes one word of file names, hosts and what hyphens join; here each part is a word.

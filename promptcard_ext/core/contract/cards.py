@@ -1,0 +1,273 @@
+"""Cards, their drafts, versions, labels and tags, as the REST interface takes and gives them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from promptcard_ext.core.card import Card, Description, Tag, Tags, Title
+
+LATEST = "latest"
+"""The label that every card has: it stands at the highest version and cannot be moved."""
+
+LabelName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9._-]*\Z", max_length=100)]
+Cursor = Annotated[str, Meta(max_length=2000)]
+Limit = Annotated[int, Meta(ge=1, le=200)]
+
+
+class CardQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which cards to list.
+
+    Attributes:
+        tag: Only cards that have this tag; given several times, all of them.
+        label: Only cards that have this label on a version.
+        archived: Archived cards instead of those in use.
+        created_by: Only cards that this user made.
+        updated_after: Only cards that were changed after this moment.
+        cursor: ``next`` of the page before.
+        limit: Cards on a page, 1 to 200.
+    """
+
+    tag: list[Tag] = []
+    label: LabelName | None = None
+    archived: bool = False
+    created_by: UUID | None = None
+    updated_after: datetime | None = None
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class CardHead(Struct, frozen=True):
+    """A card without its content.
+
+    Attributes:
+        latest_version: Number of the newest version.
+        has_draft: Whether there is a draft.
+        archived_at: Since when it is out of use; null for a card in use.
+    """
+
+    id: UUID
+    name: str
+    title: str
+    description: str
+    tags: list[str]
+    latest_version: int
+    has_draft: bool
+    created_by: UUID | None
+    created_at: datetime
+    updated_at: datetime
+    archived_at: datetime | None = None
+
+
+class CardPatch(Struct, frozen=True, forbid_unknown_fields=True):
+    """What of a card's head to change. The name is its identity and stays.
+
+    Attributes:
+        title: At most 500 characters.
+        description: At most 2,000 characters.
+        tags: At most 20 of 1 to 50 characters.
+    """
+
+    title: Title | UnsetType = UNSET
+    description: Description | UnsetType = UNSET
+    tags: Tags | UnsetType = UNSET
+
+
+class Saved(Struct, frozen=True):
+    """What came of saving a version.
+
+    Attributes:
+        created: False when a version had this content already; that version is the answer.
+    """
+
+    card_id: UUID
+    version_id: UUID
+    version: int
+    created: bool
+
+
+class Draft(Struct, frozen=True):
+    """What somebody works on.
+
+    Attributes:
+        content: The fields of a card without name and version; null when there is no draft.
+        revision: Goes up with each draft and each version that is saved.
+    """
+
+    card: str
+    content: dict[str, Any] | None
+    latest_version: int
+    revision: int
+
+
+class VersionQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which page of a card's versions to list.
+
+    Attributes:
+        cursor: ``next`` of the page before.
+        limit: Versions on a page, 1 to 200.
+    """
+
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+class SavedVersion(Struct, frozen=True):
+    """A version of a card; it never changes.
+
+    Attributes:
+        card: The whole card, with title and tags as they are now.
+        content_hash: SHA-256 of the content, 64 hexadecimal digits.
+    """
+
+    id: UUID
+    card_id: UUID
+    version: int
+    card: Card
+    content_hash: str
+    created_by: UUID | None
+    created_at: datetime
+
+
+class RegisteredCard(Struct, frozen=True):
+    """A version of a card as a program fetches it.
+
+    Attributes:
+        label: The label by which it was found; null when it was asked for by number.
+        content_hash: SHA-256 of the content, 64 hexadecimal digits.
+        etag: Changes when anything of it does.
+    """
+
+    card: Card
+    version: int
+    label: str | None
+    content_hash: str
+    etag: str = ""
+
+
+class Label(Struct, frozen=True):
+    """A name for a version that can be moved to another one."""
+
+    label: str
+    version: int
+    updated_at: datetime
+
+
+class LabelTarget(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where to put a label."""
+
+    version: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
+class TextChange(Struct, frozen=True):
+    """A text that differs.
+
+    Attributes:
+        place: ``template``, ``system``, ``messages[2]``, ``examples[0].user`` or ``includes['style@1']``.
+        unified: The difference as a unified diff, with three lines around each place.
+    """
+
+    place: str
+    change: Literal["added", "removed", "changed"]
+    unified: str
+
+
+class FieldChange(Struct, frozen=True):
+    """A variable or a setting that differs.
+
+    Attributes:
+        before: What it was; null when it is new.
+        after: What it is; null when it is gone.
+    """
+
+    name: str
+    change: Literal["added", "removed", "changed"]
+    before: Any
+    after: Any
+
+
+class CardDiff(Struct, frozen=True):
+    """How one state of a card differs from another.
+
+    Attributes:
+        base: What it is compared with: a number, a label or ``draft``.
+        other: The same, of the other side.
+        equal: Whether nothing differs.
+        messages: Templates, system message, messages, examples and included texts.
+        variables: By name.
+        settings: By name, and the role of a message where it changed.
+    """
+
+    base: str
+    other: str
+    equal: bool
+    messages: list[TextChange]
+    variables: list[FieldChange]
+    settings: list[FieldChange]
+
+
+class DiffQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to compare: numbers of versions, labels, ``latest`` or ``draft``."""
+
+    base: Annotated[str, Meta(min_length=1, max_length=100)]
+    other: Annotated[str, Meta(min_length=1, max_length=100)] = LATEST
+
+
+class TagQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which page of the tags to list.
+
+    Attributes:
+        cursor: ``next`` of the page before.
+        limit: Tags on a page, 1 to 200.
+    """
+
+    cursor: Cursor | None = None
+    limit: Limit = 100
+
+
+class TagCount(Struct, frozen=True):
+    """A tag, and how many cards in use have it."""
+
+    tag: str
+    cards: int
+
+
+class TagRename(Struct, frozen=True, forbid_unknown_fields=True):
+    """The new name of a tag. Cards that have a tag of this name already keep one."""
+
+    tag: Tag
+
+
+class TagRenamed(Struct, frozen=True):
+    """How many cards a renaming changed."""
+
+    cards: int
+
+
+class SearchQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to look for.
+
+    Attributes:
+        text: 1 to 200 characters: words, or the beginnings of words, that must all be there.
+        cursor: ``next`` of the page before.
+        limit: Cards on a page, 1 to 200; all pages together have at most 1,000.
+    """
+
+    text: Annotated[str, Meta(min_length=1, max_length=200)]
+    cursor: Cursor | None = None
+    limit: Limit = 20
+
+
+class CardFound(Struct, frozen=True):
+    """A card that a search found.
+
+    Attributes:
+        rank: Higher is better: from 2 on the words are in name, title or tags, from 1 on anywhere, below 1 the text
+            only resembles them.
+    """
+
+    card: CardHead
+    rank: float
