@@ -100,6 +100,10 @@ def fill_workspace(connection: sa.Connection, workspace_id: uuid.UUID) -> None:
     connection.execute(sa.insert(tables.workspaces).values(id=workspace_id, name="Acme", slug="acme"))
     user_id = connection.scalar(sa.select(sa.func.pc.resolve_identity("test", str(uuid.uuid4()), "Ada")))
     add(tables.memberships, user_id=user_id, role="owner")
+    secret = {"secret_hash": bytes(32), "expires_at": sa.func.now() + sa.text("interval '1 day'")}
+    add(tables.invitations, email="grace@example.com", role="member", created_by=user_id, **secret)
+    add(tables.api_tokens, user_id=user_id, name="one", purpose="api", last_four="abcd", **secret)
+    add(tables.idempotency_keys, key_hash=bytes(32), request_hash=bytes(32), status=201, body=b"{}")
     card = add(tables.prompt_cards, name="greet", latest_version=1, created_by=user_id)
     version = add(tables.card_versions, card_id=card.id, version=1, content={"messages": []}, content_hash="a" * 64)
     add(tables.card_labels, card_id=card.id, label="production", version_id=version.id)

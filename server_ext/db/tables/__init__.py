@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 from server_ext.db.tables.accounts import memberships, user_identities, users, workspaces
+from server_ext.db.tables.api_tokens import api_tokens
 from server_ext.db.tables.cards import card_labels, card_search, card_versions, prompt_cards, test_cases
 from server_ext.db.tables.columns import SafeText, metadata
 from server_ext.db.tables.facts import analytics_events, audit_log, performance_metrics
+from server_ext.db.tables.invitations import invitations
 from server_ext.db.tables.requests import idempotency_keys
 from server_ext.db.tables.results import (
     generations,
@@ -23,6 +25,7 @@ from server_ext.db.tables.runs import attempts, outbox, reports, run_cases, run_
 __all__ = [
     "SafeText",
     "analytics_events",
+    "api_tokens",
     "attempts",
     "audit_log",
     "card_labels",
@@ -30,6 +33,7 @@ __all__ = [
     "card_versions",
     "generations",
     "idempotency_keys",
+    "invitations",
     "is_partition",
     "memberships",
     "metadata",
