@@ -17,12 +17,12 @@ from msgspec import Meta, Struct
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from promptcard_ext.core import wire
+from promptcard_ext.core.contract.runs import FINAL
 from promptcard_ext.core.errors import Denied, NotFound, PromptCardError, Unauthenticated
 from server_ext.api.base import PromptCardsHandler
 from server_ext.api.reading import read_query
 from server_ext.runtime import Runtime
 from server_ext.services import items, runs
-from server_ext.services.runs import FINAL
 from server_ext.services.scope import open_scope
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class RunEventsHandler(WebSocketMixin, WebSocketHandler, PromptCardsHandler):
         self.after = read_query(self.request.query_arguments, EventQuery).after
         self.workspace, self.run = workspace, run
         runtime = await self.runtime()
-        self.run_id = str((await self._use(runtime, runs.get, run))["id"])
+        self.run_id = str((await self._use(runtime, runs.get, run)).id)
         await super().get()
 
     async def _use(self, runtime: Runtime, use: Callable[..., T], *arguments: Any) -> T:
@@ -111,12 +111,12 @@ class RunEventsHandler(WebSocketMixin, WebSocketHandler, PromptCardsHandler):
             runtime = await self.runtime()
             events, run = await self._use(runtime, items.events_after, self.run, self.after)
             for event in events:
-                message = {"seq": event.seq, "kind": event.kind, "status": run["status"], **_content(event)}
+                message = {"seq": event.seq, "kind": event.kind, "status": run.status, **_content(event)}
                 # Waiting for the buffer keeps a slow reader from filling our memory.
                 await self.write_message(wire.encode(message))
                 self.after = event.seq
             if len(events) < items.MAX_EVENTS:
-                return run["status"] not in FINAL
+                return run.status not in FINAL
 
 
 def _content(event: items.RunEventOut) -> dict[str, object]:

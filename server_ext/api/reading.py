@@ -91,7 +91,7 @@ def _no_number(text: str) -> NoReturn:
 def _deeper_than(value: Any, most: int) -> bool:
     """Tell whether a JSON value is nested deeper than ``most``, level by level."""
     level = [value]
-    for _ in range(most + 1):
+    for _ in range(most):
         level = [
             inner
             for outer in level

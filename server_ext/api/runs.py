@@ -1,60 +1,95 @@
-"""Runs, their items, and reports."""
+"""Runs, what controls them, and their items."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from msgspec import Meta, Struct
-
-from server_ext.api.operation import Call, Operations
-from server_ext.services import items, runs
+from promptcard_ext.core.contract.page import Page
+from promptcard_ext.core.contract.runs import (
+    ExportQuery,
+    ItemQuery,
+    RunOut,
+    RunPatch,
+    RunQuery,
+    RunSpec,
+)
+from promptcard_ext.core.results import ItemResult
+from server_ext.api.operation import Call, Download, Operations
+from server_ext.services import items, run_control, runs
 
 operations = Operations("runs")
-R = "workspaces/{workspace}/runs"
+RUNS = "workspaces/{workspace}/runs"
+RUN = RUNS + "/{run}"
+_MEDIA = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 
 
-class RunQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of the list of runs."""
-
-    before: str = ""
-    limit: Annotated[int, Meta(ge=1, le=200)] = 50
-
-
-class ItemQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of the list of items."""
-
-    after: Annotated[int, Meta(ge=-1, le=2**31)] = -1
-    limit: Annotated[int, Meta(ge=1, le=2000)] = 500
-
-
-@operations.get(R, action="test:read", query=RunQuery)
-def list_runs(call: Call) -> Any:
+@operations.get(RUNS, action="test:read", query=RunQuery, answer=Page[RunOut])
+def list_runs(call: Call) -> Page[RunOut]:
     """List runs, newest first."""
-    found = runs.list_runs(call.scope, call.query.before, call.query.limit)
-    return {"runs": found, "next": found[-1]["id"] if len(found) == call.query.limit else None}
+    return runs.list_runs(call.scope, call.query)
 
 
-@operations.post(R, action="test:execute", body=runs.RunSpec, status=201, idempotent=True)
-def create_run(call: Call) -> Any:
-    """Start a run."""
+@operations.post(RUNS, action="test:execute", body=RunSpec, answer=RunOut, status=201, idempotent=True)
+def create_run(call: Call) -> RunOut:
+    """Start a run.
+
+    Every prompt is rendered and every assertion read before the answer; workers do the rest.
+    """
     call.after_commit.append(call.server.relay.wake)
     return runs.create(call.scope, call.body)
 
 
-@operations.get(R + "/{run}", action="test:read")
-def get_run(call: Call) -> Any:
+@operations.get(RUN, action="test:read", answer=RunOut)
+def get_run(call: Call) -> RunOut:
     """Return status, plan and counts of a run."""
     return runs.get(call.scope, call.path["run"])
 
 
-@operations.post(R + "/{run}/cancel", action="test:cancel", status=202, idempotent=True)
-def cancel_run(call: Call) -> Any:
+@operations.patch(RUN, action="test:execute", body=RunPatch, answer=RunOut)
+def update_run(call: Call) -> RunOut:
+    """Give a run another name.
+
+    A run counts its results all the time, so there is no ETag, and none is asked for.
+    """
+    return runs.update(call.scope, call.path["run"], call.body)
+
+
+@operations.post(RUN + "/cancel", action="test:cancel", answer=RunOut, status=202, idempotent=True)
+def cancel_run(call: Call) -> RunOut:
     """Stop a run; what it has stays."""
-    return runs.cancel(call.scope, call.path["run"])
+    return run_control.cancel(call.scope, call.path["run"])
 
 
-@operations.get(R + "/{run}/items", action="test:read", query=ItemQuery)
-def list_items(call: Call) -> Any:
+@operations.post(RUN + "/pause", action="test:cancel", answer=RunOut, status=202, idempotent=True)
+def pause_run(call: Call) -> RunOut:
+    """Let a run wait; calls in flight are aborted, and made anew when it goes on."""
+    return run_control.pause(call.scope, call.path["run"])
+
+
+@operations.post(RUN + "/resume", action="test:execute", answer=RunOut, status=202, idempotent=True)
+def resume_run(call: Call) -> RunOut:
+    """Let a run that waits go on, from the items that have no result."""
+    call.after_commit.append(call.server.relay.wake)
+    return run_control.resume(call.scope, call.path["run"])
+
+
+@operations.get(RUN + "/items", action="test:read", query=ItemQuery, answer=Page[ItemResult])
+def list_items(call: Call) -> Page[ItemResult]:
     """List results, in the order of the plan."""
-    found = items.list_items(call.scope, call.path["run"], call.query.after, call.query.limit)
-    return {"items": found, "next": found[-1].ordinal if len(found) == call.query.limit else None}
+    return items.list_items(call.scope, call.path["run"], call.query)
+
+
+@operations.get(
+    RUN + "/export",
+    action="test:read",
+    query=ExportQuery,
+    media=("text/csv", "application/x-ndjson"),
+    limit="export",
+    streamed=True,
+)
+def export_items(call: Call) -> Download:
+    """Download results as CSV or JSON Lines.
+
+    In CSV a text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
+    form = call.query.format
+    pieces = items.export(call.scope, call.path["run"], call.query)
+    return Download(pieces, _MEDIA[form], f"run-results.{form}")
