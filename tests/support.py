@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,11 @@ import psutil
 from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
+from promptcard_ext.core.contract.runs import RunOut, RunQuery, RunSpec
 from server_ext import embedded
 from server_ext.auth.actor import Actor
 from server_ext.db.engine import Database
-from server_ext.services import cards, cases, runs, workspaces
+from server_ext.services import cards, cases, run_control, runs, workspaces
 from server_ext.services.scope import Scope, open_scope
 from server_ext.settings import Settings
 
@@ -191,25 +192,25 @@ class Tenant:
     def start(self, models: Sequence[str] = (ECHO,), *, count: int = 3, repeats: int = 1, concurrency: int = 16) -> str:
         """Start a run of ``count`` cases and return its id."""
         self.fill(count)
-        spec = runs.RunSpec(card="greet", models=list(models), repeats=repeats, concurrency=concurrency)
+        spec = RunSpec(card="greet", models=list(models), repeats=repeats, concurrency=concurrency)
         with self.scope() as scope:
-            return str(runs.create(scope, spec)["id"])
+            return str(runs.create(scope, spec).id)
 
-    def run(self, run_id: str) -> Mapping[str, object]:
+    def run(self, run_id: str) -> RunOut:
         with self.scope() as scope:
             return runs.get(scope, run_id)
 
     def status(self, run_id: str) -> str:
-        return str(self.run(run_id)["status"])
+        return self.run(run_id).status
 
     def recorded(self, run_id: str) -> int:
-        return int(self.run(run_id)["counts"].done)  # type: ignore[attr-defined]
+        return self.run(run_id).counts.done
 
     def give_up_runs(self) -> None:
         """Cancel whatever has not ended, so that no worker of a later test is busy with it."""
         with self.scope() as scope:
-            for run in runs.list_runs(scope, limit=200):
-                runs.cancel(scope, str(run["id"]))
+            for run in runs.list_runs(scope, RunQuery(limit=200)).items:
+                run_control.cancel(scope, str(run.id))
 
 
 def new_tenant(database: Database, actor: Actor, name: str = "Test") -> Tenant:

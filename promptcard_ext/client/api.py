@@ -83,7 +83,7 @@ class WorkspaceApi:
 
     def runs(self, limit: int = 50) -> list[dict[str, Any]]:
         """Return the latest runs, newest first."""
-        return self._get("runs", limit=limit)["runs"]  # type: ignore[no-any-return]
+        return self._get("runs", limit=limit)["items"]  # type: ignore[no-any-return]
 
     def cancel_run(self, run_id: str) -> dict[str, Any]:
         """Stop a run. Asking twice is the same as asking once, so the request is repeated when the server is away."""
@@ -92,7 +92,14 @@ class WorkspaceApi:
 
     def items(self, run_id: str) -> list[ItemResult]:
         """Return all results of a run so far, in the order of its plan."""
-        return [msgspec.convert(entry, ItemResult) for entry in self._pages("items", "runs", run_id, "items", PAGE)]
+        found: list[ItemResult] = []
+        query: dict[str, Any] = {"limit": PAGE}
+        while True:
+            page = self._get("runs", run_id, "items", **query)
+            found += msgspec.convert(page["items"], list[ItemResult])
+            if page["next"] is None:
+                return found
+            query["cursor"] = page["next"]
 
     def start_report(self, run_id: str) -> dict[str, Any]:
         """Ask for a report of a run."""

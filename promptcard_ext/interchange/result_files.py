@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -98,6 +99,15 @@ def write_csv(path: Path, results: Iterable[ItemResult]) -> None:
     """Write the columns of `to_frame()`; texts that look like formulas are guarded, money is exact."""
     with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
         write_rows(file, itertools.chain([list(DTYPES)], _table(results, _csv_value)))
+
+
+def csv_pieces(results: Iterable[ItemResult], rows: int) -> Iterator[bytes]:
+    """Yield what `write_csv` writes, so many rows at a time; the first piece has the names of the columns."""
+    table = itertools.chain([list(DTYPES)], _table(results, _csv_value))
+    while batch := list(itertools.islice(table, rows)):
+        file = io.StringIO(newline="")
+        write_rows(file, batch)
+        yield file.getvalue().encode("utf-8", "replace")
 
 
 def _table(results: Iterable[ItemResult], value: Callable[[Any], Any]) -> Iterator[list[Any]]:

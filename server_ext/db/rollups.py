@@ -10,14 +10,18 @@ from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from server_ext.db.tables import rollup_hours, rollup_latency
+from server_ext.db.tables import rollup_hours, rollup_latency, rollup_users
 
 BASE = 1.02
 _KEY = ("workspace_id", "hour", "card_version_id", "model", "provider")
+_USER_KEY = ("workspace_id", "hour", "user_id")
+NOBODY = UUID(int=0)
+"""Stands in the sums by user for runs that nobody started."""
 _OUTCOME = {"pass": "passed", "fail": "failed", "error": "errored", "unscored": "unscored"}
 
 
@@ -36,8 +40,14 @@ def middle(number: int) -> float:
     return float(BASE ** (number + 0.5))
 
 
-def add(connection: sa.Connection, executions: list[dict[str, Any]], at: datetime | None = None) -> None:
-    """Add executions to the sums of the hour ``at`` (default: now, UTC).
+def add(
+    connection: sa.Connection,
+    executions: list[dict[str, Any]],
+    at: datetime | None = None,
+    *,
+    user_id: UUID | None = None,
+) -> None:
+    """Add executions to the sums of the hour ``at`` (default: now, UTC), and to those of who started the run.
 
     Keys are written in sorted order: two recorders that touch the same rows then wait for, and never deadlock, each
     other.
@@ -52,8 +62,17 @@ def add(connection: sa.Connection, executions: list[dict[str, Any]], at: datetim
             latencies[(*key, bucket(row["latency_ms"]))] += 1
     hours = [dict(zip(_KEY, key, strict=True)) | sums[key] for key in sorted(sums)]
     _upsert(connection, rollup_hours, _KEY, hours)
+    users: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in executions:
+        _add_one(users.setdefault((row["workspace_id"], hour, user_id or NOBODY), _zero()), row)
+    rows = [dict(zip(_USER_KEY, key, strict=True)) | _without_latency(users[key]) for key in sorted(users)]
+    _upsert(connection, rollup_users, _USER_KEY, rows)
     buckets = [dict(zip((*_KEY, "bucket"), key, strict=True)) | {"n": latencies[key]} for key in sorted(latencies)]
     _upsert(connection, rollup_latency, (*_KEY, "bucket"), buckets)
+
+
+def _without_latency(total: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in total.items() if not name.startswith("latency")}
 
 
 def _zero() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from server_ext.jobs import drain
 from server_ext.services import tasks
 
 log = logging.getLogger("promptcards.worker")
-INTERVAL_S = 0.5  # also how soon a cancellation is noticed
+INTERVAL_S = 0.5  # also how soon a cancellation or a pause is noticed
 
 
 class Heartbeat:
@@ -23,7 +23,8 @@ class Heartbeat:
 
     Attributes:
         reason: Why to stop: ``lost`` (another worker has the task, or no database for half the lease),
-            ``cancelled`` (by a user), ``drain`` (this worker shuts down); an empty text as long as there is none.
+            ``cancelled`` and ``paused`` (by a user), ``drain`` (this worker shuts down); an empty text as long as
+            there is none.
     """
 
     def __init__(self, database: Database, lease: tasks.Lease, lease_s: float) -> None:
@@ -32,6 +33,11 @@ class Heartbeat:
         self._listeners: list[Callable[[], None]] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="promptcards-heartbeat", daemon=True)
+
+    @property
+    def hands_back(self) -> bool:
+        """Whether what is not done yet is to be done later, by whoever takes the task up."""
+        return self.reason in ("drain", "paused")
 
     def on_stop(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` from the thread when there is a reason to stop; at once when there is one already."""
@@ -77,6 +83,8 @@ class Heartbeat:
                 return self._stop("lost")
             if status == "cancelling":
                 self._stop("cancelled")
+            elif status in ("pausing", "paused"):
+                self._stop("paused")
             renewed = time.monotonic()
         return None
 

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from promptcard_ext.core import wire
+from promptcard_ext.core.contract.runs import ItemQuery, RunOut
 from promptcard_ext.core.errors import RunError
 from promptcard_ext.interchange.starters import shipped
 from server_ext.auth.actor import Actor
@@ -38,10 +39,10 @@ def render(context: Context, lease: Lease) -> None:
         with _scope(context, lease) as scope:
             run = reports.started(scope, lease.report_id)
         _write_snapshot(context, lease, run, Path(folder))
-        notebook = _execute(Path(folder), str(run["id"]))
+        notebook = _execute(Path(folder), str(run.id))
         from server_ext.jobs import report_html
 
-        html = report_html.render(notebook, title=run["name"])
+        html = report_html.render(notebook, title=run.name)
     with _scope(context, lease) as scope:
         import nbformat
 
@@ -55,17 +56,17 @@ def _scope(context: Context, lease: Lease) -> Iterator[Scope]:
         yield Scope(connection, lease.workspace_id, Actor(SERVICE, "worker", kind="job"), "viewer", context.database)
 
 
-def _write_snapshot(context: Context, lease: Lease, run: dict[str, Any], folder: Path) -> None:
+def _write_snapshot(context: Context, lease: Lease, run: RunOut, folder: Path) -> None:
     (folder / "run.json").write_bytes(wire.encode(run))
-    after = -1
+    query = ItemQuery(limit=PAGE)
     with (folder / "items.jsonl").open("wb") as file:
         while True:
             with _scope(context, lease) as scope:
-                page = items.list_items(scope, str(run["id"]), after, PAGE)
-            file.writelines(wire.encode(item) + b"\n" for item in page)
-            if len(page) < PAGE:
+                page = items.list_items(scope, str(run.id), query)
+            file.writelines(wire.encode(item) + b"\n" for item in page.items)
+            if page.next is None:
                 return
-            after = page[-1].ordinal
+            query = ItemQuery(cursor=page.next, limit=PAGE)
 
 
 def _execute(folder: Path, run_id: str) -> Any:

@@ -9,6 +9,7 @@ from promptcard_ext.core.engine import Control, EngineOptions, execute
 from promptcard_ext.core.errors import RunError
 from promptcard_ext.core.events import ItemFinished
 from promptcard_ext.core.item import Item
+from promptcard_ext.core.results import ItemResult
 from promptcard_ext.providers import Providers
 from server_ext.jobs import live
 from server_ext.jobs.context import Context
@@ -29,10 +30,12 @@ def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat) -> None:
     control = Control()
     heartbeat.on_stop(control.cancel)
     announce(context, lease)
-    asyncio.run(_drive(context, lease, shard, control))
+    asyncio.run(_drive(context, lease, shard, control, heartbeat))
 
 
-async def _drive(context: Context, lease: tasks.Lease, shard: shards.Shard, control: Control) -> None:
+async def _drive(
+    context: Context, lease: tasks.Lease, shard: shards.Shard, control: Control, heartbeat: Heartbeat
+) -> None:
     prepared = shard.plan.prepare()
     width = shard.document.concurrency
     # Announced in portions of what can be in flight: what a dead worker leaves unknown is then about what it called.
@@ -49,7 +52,7 @@ async def _drive(context: Context, lease: tasks.Lease, shard: shards.Shard, cont
     events = execute(
         prepared,
         providers,
-        prices=await asyncio.to_thread(prices.load, context.database),
+        prices=await asyncio.to_thread(prices.load, context.database, lease.workspace_id),
         options=options,
         control=control,
         attempts=_Ledger(context, lease),
@@ -58,10 +61,15 @@ async def _drive(context: Context, lease: tasks.Lease, shard: shards.Shard, cont
     try:
         async with recorder:
             async for event in events:
-                if isinstance(event, ItemFinished):
+                if isinstance(event, ItemFinished) and not (heartbeat.hands_back and _cut_short(event.result)):
                     await recorder.add(items[event.result.ordinal], event.result)
     finally:
         await providers.close()
+
+
+def _cut_short(result: ItemResult) -> bool:
+    """Tell whether the stop kept an answer from being judged. A result is final, so such an item is done again."""
+    return any(verdict.reason in ("interrupted", "group_incomplete") for verdict in result.verdicts)
 
 
 class _Ledger:

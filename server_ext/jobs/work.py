@@ -59,7 +59,7 @@ def _interrupt() -> None:
 def _end(context: Context, lease: tasks.Lease, heartbeat: Heartbeat, error: PromptCardError | None) -> None:
     if heartbeat.reason == "lost":
         return  # somebody else has the task by now, and its end is theirs
-    if heartbeat.reason == "drain":
+    if heartbeat.hands_back:
         tasks.release(context.database, lease)
     elif heartbeat.reason == "cancelled":
         tasks.finish(context.database, lease, "cancelled")

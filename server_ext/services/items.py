@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,12 +11,20 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from promptcard_ext.core.results import Call, Generation, ItemResult, Outcome, Tokens, Verdict
+from promptcard_ext.core import wire
+from promptcard_ext.core.contract.page import Page
+from promptcard_ext.core.contract.runs import ExportQuery, ItemFilter, ItemQuery, RunOut
+from promptcard_ext.core.results import Call, Generation, ItemResult, Outcome, Verdict
+from promptcard_ext.interchange.result_files import csv_pieces
 from server_ext.db.tables import card_versions, generations, run_cases, run_events, test_executions
 from server_ext.services import runs as run_service
+from server_ext.services.answers import answer_columns, answer_in
+from server_ext.services.paging import decode_cursor, encode_cursor
 from server_ext.services.scope import Scope
 
 MAX_EVENTS = 50
+EXPORT_ROWS = 500
+EVERYTHING = ItemQuery()
 
 _e, _g = test_executions.c, generations.c
 
@@ -25,7 +33,7 @@ class RunEventOut(Struct, frozen=True):
     """One event of a run as clients get it; ``seq`` counts from 1 without gaps.
 
     Attributes:
-        kind: ``queued``, ``running``, ``items``, ``cancelling`` or ``finished``.
+        kind: ``queued``, ``running``, ``items``, ``pausing``, ``paused``, ``cancelling`` or ``finished``.
         items: The results that this event brings.
     """
 
@@ -35,20 +43,80 @@ class RunEventOut(Struct, frozen=True):
     items: list[ItemResult]
 
 
-def list_items(scope: Scope, reference: str, after: int = -1, limit: int = 500) -> list[ItemResult]:
-    """Return results in the order of the plan, those behind ordinal ``after``."""
+def list_items(scope: Scope, reference: str, query: ItemQuery = EVERYTHING) -> Page[ItemResult]:
+    """Return results in the order of the plan.
+
+    Raises:
+        NotFound: There is no such run, or none to compare it with.
+        CardError: The cursor is none (``cursor_invalid``).
+    """
     run = run_service.get(scope, reference)
-    return _items(scope, run, _e.ordinal > after, limit)
+    which = [*_filters(scope, query)]
+    if query.cursor:
+        which.append(_e.ordinal > decode_cursor(query.cursor, int)[0])
+    statement = _query(scope, run, sa.and_(True, *which)).limit(query.limit + 1)
+    rows = scope.connection.execute(statement).all()
+    shown = rows[: query.limit]
+    following = encode_cursor(shown[-1].ordinal) if len(rows) > query.limit else None
+    return Page([item for _, item in _numbered(scope, run, shown)], following)
 
 
-def events_after(scope: Scope, reference: str, after: int) -> tuple[list[RunEventOut], dict[str, Any]]:
+def export(scope: Scope, reference: str, query: ExportQuery) -> Iterator[bytes]:
+    """Return a file of results, piece by piece: it may be of any size, and is never in memory as a whole.
+
+    The scope's transaction must stay open until the last piece is taken.
+    """
+    run = run_service.get(scope, reference)
+    results = _stream(scope, run, sa.and_(True, *_filters(scope, query)))
+    if query.format == "csv":
+        return csv_pieces(results, EXPORT_ROWS)
+    return (wire.encode(result) + b"\n" for result in results)
+
+
+def _stream(scope: Scope, run: RunOut, which: sa.ColumnElement[bool]) -> Iterator[ItemResult]:
+    # A cursor of the server's: the driver would otherwise fetch all rows before it gives the first.
+    options = {"yield_per": EXPORT_ROWS}
+    with scope.connection.execute(_query(scope, run, which), execution_options=options) as found:
+        for rows in found.partitions():
+            for _, item in _numbered(scope, run, rows):
+                yield item
+
+
+def _filters(scope: Scope, query: ItemFilter) -> Iterator[sa.ColumnElement[bool]]:
+    if query.outcome:
+        yield _e.outcome.in_([str(outcome) for outcome in query.outcome])
+    if query.model:
+        yield _e.model.in_(query.model)
+    if query.version:
+        yield card_versions.c.version.in_(query.version)
+    if query.case is not None:
+        yield run_cases.c.name == query.case
+    if query.reason is not None:
+        yield _e.reason == query.reason
+    if query.text:
+        yield sa.or_(
+            _g.output.icontains(query.text, autoescape=True), _e.message.icontains(query.text, autoescape=True)
+        )
+    if query.changed_since is not None:
+        yield _differs_from(run_service.get(scope, str(query.changed_since)), scope.workspace_id)
+
+
+def _differs_from(run: RunOut, workspace_id: UUID) -> sa.ColumnElement[bool]:
+    """Return whether the same item, by what it is and not by its place, has another outcome in ``run``."""
+    other = test_executions.alias("other")
+    same = [other.c[name] == _e[name] for name in ("case_uid", "card_version_id", "model", "repeat")]
+    of_run = other.c.workspace_id == workspace_id, other.c.run_id == run.id, other.c.run_created_at == run.created_at
+    return sa.exists().where(*of_run, *same, other.c.outcome != _e.outcome)
+
+
+def events_after(scope: Scope, reference: str, after: int) -> tuple[list[RunEventOut], RunOut]:
     """Return up to 50 events behind number ``after`` with their results, and the run."""
     run = run_service.get(scope, reference)
     rows = scope.connection.execute(
         sa.select(run_events)
         .where(
             run_events.c.workspace_id == scope.workspace_id,
-            run_events.c.run_id == run["id"],
+            run_events.c.run_id == run.id,
             run_events.c.seq > after,
         )
         .order_by(run_events.c.seq)
@@ -57,25 +125,19 @@ def events_after(scope: Scope, reference: str, after: int) -> tuple[list[RunEven
     by_seq: dict[int, list[ItemResult]] = {}
     if any(row.kind == "items" for row in rows):
         wanted = sa.and_(_e.event_seq > after, _e.event_seq <= rows[-1].seq)
-        for seq, item in _numbered(scope, run, wanted, None):
+        for seq, item in _numbered(scope, run, scope.connection.execute(_query(scope, run, wanted)).all()):
             by_seq.setdefault(seq, []).append(item)
     return [RunEventOut(row.seq, row.kind, row.payload, by_seq.get(row.seq, [])) for row in rows], run
 
 
-def _items(scope: Scope, run: dict[str, Any], which: sa.ColumnElement[bool], limit: int | None) -> list[ItemResult]:
-    return [item for _, item in _numbered(scope, run, which, limit)]
-
-
-def _numbered(
-    scope: Scope, run: dict[str, Any], which: sa.ColumnElement[bool], limit: int | None
-) -> list[tuple[int, ItemResult]]:
+def _query(scope: Scope, run: RunOut, which: sa.ColumnElement[bool]) -> sa.Select[Any]:
     tenant = scope.workspace_id
-    query = (
+    return (
         sa.select(
             test_executions,
             run_cases.c.name.label("case_name"),
             card_versions.c.version.label("version"),
-            *_answer_columns(),
+            *answer_columns(),
         )
         .join(
             run_cases,
@@ -91,18 +153,15 @@ def _numbered(
         )
         .outerjoin(generations, sa.and_(_g.workspace_id == tenant, _g.id == _e.generation_id))
         # run_created_at leads to the one partition that holds the run.
-        .where(_e.workspace_id == tenant, _e.run_id == run["id"], _e.run_created_at == run["created_at"], which)
+        .where(_e.workspace_id == tenant, _e.run_id == run.id, _e.run_created_at == run.created_at, which)
         .order_by(_e.ordinal)
-        .limit(limit)
     )
-    card = run["plan"]["card"]
-    rows = scope.connection.execute(query).all()
+
+
+def _numbered(scope: Scope, run: RunOut, rows: Sequence[Any]) -> list[tuple[int, ItemResult]]:
+    """Return for each row the number of the event that brought it, and the result."""
     further = _further(scope, rows)
-    return [(row.event_seq, _item(card, row, further)) for row in rows]
-
-
-def _answer_columns() -> list[sa.ColumnElement[Any]]:
-    return [column.label(f"g_{column.name}") for column in generations.c if column.name != "request"]
+    return [(row.event_seq, _item(run.plan.card, row, further)) for row in rows]
 
 
 def _further(scope: Scope, rows: Sequence[Any]) -> dict[str, Generation]:
@@ -111,9 +170,9 @@ def _further(scope: Scope, rows: Sequence[Any]) -> dict[str, Generation]:
     if not ids:
         return {}
     wanted = _g.id == sa.any_(sa.cast(ids, ARRAY(sa.Uuid)))
-    query = sa.select(*_answer_columns()).where(_g.workspace_id == scope.workspace_id, wanted)
+    query = sa.select(*answer_columns()).where(_g.workspace_id == scope.workspace_id, wanted)
     found = scope.connection.execute(query)
-    return {str(row.g_id): _generation(row) for row in found}
+    return {str(row.g_id): answer_in(row) for row in found}
 
 
 def _item(card: str, row: Any, further: dict[str, Generation]) -> ItemResult:
@@ -130,29 +189,8 @@ def _item(card: str, row: Any, further: dict[str, Generation]) -> ItemResult:
         reason=row.reason,
         message=row.message or "",
         verdicts=tuple(msgspec.convert(row.assertion_results, list[Verdict])),
-        generation=_generation(row) if row.generation_id else None,
+        generation=answer_in(row) if row.generation_id else None,
         score=row.score,
         cached=row.cached,
         calls=tuple(Call(call["purpose"], further[call["generation_id"]], call["cached"]) for call in row.calls),
-    )
-
-
-def _generation(row: Any) -> Generation:
-    return Generation(
-        provider=row.g_provider,
-        model=row.g_model,
-        request_hash=row.g_request_hash,
-        output=row.g_output,
-        latency_ms=row.g_latency_ms,
-        tokens=Tokens(row.g_tokens_input, row.g_tokens_output, row.g_tokens_cached, row.g_tokens_reasoning),
-        finish_reason=row.g_finish_reason,
-        ttft_ms=row.g_ttft_ms,
-        model_reported=row.g_model_reported,
-        fingerprint=row.g_fingerprint,
-        cost_usd=row.g_cost_usd,
-        price_id=str(row.g_price_id) if row.g_price_id else None,
-        tool_calls=row.g_tool_calls,
-        attempts=row.g_calls,
-        logprobs=tuple(row.g_logprobs) if row.g_logprobs else None,
-        raw=None if row.g_output_raw is None else row.g_output_raw.decode("utf-8", "surrogatepass"),
     )

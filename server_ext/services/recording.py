@@ -13,10 +13,11 @@ from sqlalchemy.dialects.postgresql import insert
 
 from promptcard_ext.core.card import Message, ModelSettings
 from promptcard_ext.core.item import Item
-from promptcard_ext.core.results import Generation, ItemResult
+from promptcard_ext.core.results import ItemResult
 from server_ext.db import rollups
 from server_ext.db.tables import attempts, generations, runs, test_executions
-from server_ext.services import runs as run_service
+from server_ext.services import run_state
+from server_ext.services.answers import answer_row
 from server_ext.services.tasks import Lease
 
 
@@ -47,7 +48,7 @@ def record(connection: sa.Connection, lease: Lease, version_ids: Sequence[UUID],
         The number of the run's event that brings these results; 0 when there were none to bring.
     """
     # Recorders of one run take turns on its row: that gives events their order, and counts that add up.
-    run = run_service.lock(connection, lease.workspace_id, lease.run_id)  # type: ignore[arg-type]
+    run = run_state.lock(connection, lease.workspace_id, lease.run_id)  # type: ignore[arg-type]
     generation_ids = _insert_generations(connection, lease, batch)
     calls = _insert_calls(connection, lease, batch)
     seq = run.event_seq + 1
@@ -60,10 +61,10 @@ def record(connection: sa.Connection, lease: Lease, version_ids: Sequence[UUID],
     fresh = [row for row in rows if row["ordinal"] in stored]
     if not fresh:
         return 0
-    rollups.add(connection, fresh)
+    rollups.add(connection, fresh, user_id=run.created_by)
     counts = _count(connection, run, fresh)
     payload = {"counts": msgspec.to_builtins(counts), "items": len(fresh)}
-    run_service.add_event(connection, lease.workspace_id, run.id, seq, "items", payload)
+    run_state.add_event(connection, lease.workspace_id, run.id, seq, "items", payload)
     return int(seq)
 
 
@@ -81,7 +82,7 @@ def _insert_calls(connection: sa.Connection, lease: Lease, batch: Sequence[Recor
     calls = [(place, call) for place, one in enumerate(batch) for call in one.result.calls]
     found: list[list[dict[str, Any]]] = [[] for _ in batch]
     if calls:
-        rows = [_row(lease, call.generation, {"purpose": call.purpose}) for _, call in calls]
+        rows = [answer_row(lease.workspace_id, call.generation, {"purpose": call.purpose}) for _, call in calls]
         statement = sa.insert(generations).returning(generations.c.id, sort_by_parameter_order=True)
         ids = connection.execute(statement, rows).scalars()
         for (place, call), generation_id in zip(calls, ids, strict=True):
@@ -92,34 +93,7 @@ def _insert_calls(connection: sa.Connection, lease: Lease, batch: Sequence[Recor
 def _generation(lease: Lease, one: Recorded) -> dict[str, Any]:
     assert one.result.generation is not None
     request = {"messages": msgspec.to_builtins(one.messages), "settings": msgspec.to_builtins(one.settings)}
-    return _row(lease, one.result.generation, request)
-
-
-def _row(lease: Lease, generation: Generation, request: dict[str, Any]) -> dict[str, Any]:
-    tokens = generation.tokens
-    return {
-        "workspace_id": lease.workspace_id,
-        "request_hash": generation.request_hash,
-        "request": request,
-        "provider": generation.provider,
-        "model": generation.model,
-        "model_reported": generation.model_reported,
-        "fingerprint": generation.fingerprint,
-        "output": generation.output,
-        "output_raw": None if generation.raw is None else generation.raw.encode("utf-8", "surrogatepass"),
-        "logprobs": msgspec.to_builtins(generation.logprobs),
-        "tool_calls": generation.tool_calls,
-        "finish_reason": generation.finish_reason,
-        "tokens_input": tokens.input,
-        "tokens_output": tokens.output,
-        "tokens_cached": tokens.cached,
-        "tokens_reasoning": tokens.reasoning,
-        "latency_ms": generation.latency_ms,
-        "ttft_ms": generation.ttft_ms,
-        "calls": generation.attempts,
-        "price_id": UUID(generation.price_id) if generation.price_id else None,
-        "cost_usd": generation.cost_usd,
-    }
+    return answer_row(lease.workspace_id, one.result.generation, request)
 
 
 def _execution(
@@ -135,7 +109,7 @@ def _execution(
         "case_position": one.case_position,
         "case_uid": result.case_uid,
         "model": result.model,
-        "provider": result.model.partition(":")[0],
+        "provider": result.model.partition(":")[0].partition("/")[0],
         "repeat": result.repeat,
         "generation_id": generation_id,
         "outcome": str(result.outcome),
@@ -179,7 +153,7 @@ def _count(connection: sa.Connection, run: Any, rows: list[dict[str, Any]]) -> A
     costs = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
     added = {
         "recorded": len(rows),
-        **{column: outcome.count(str(name)) for name, column in run_service.COUNT_COLUMN.items()},
+        **{column: outcome.count(str(name)) for name, column in run_state.COUNT_COLUMN.items()},
         "priced": len(costs),
         "cost_usd": sum(costs),
         "event_seq": 1,
@@ -190,7 +164,7 @@ def _count(connection: sa.Connection, run: Any, rows: list[dict[str, Any]]) -> A
         .values({name: runs.c[name] + value for name, value in added.items()})
         .returning(runs)
     ).one()
-    return run_service.counts(updated)
+    return run_state.counts(updated)
 
 
 def recorded_ordinals(connection: sa.Connection, lease: Lease) -> set[int]:

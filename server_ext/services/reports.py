@@ -7,6 +7,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from promptcard_ext.core.contract.runs import RunOut
 from server_ext.db.tables import reports
 from server_ext.services import audit, runs, tasks
 from server_ext.services.scope import Scope, missing
@@ -24,11 +25,11 @@ def create(scope: Scope, run: str) -> dict[str, Any]:
     found = runs.get(scope, run)
     report_id: UUID = scope.connection.execute(
         sa.insert(reports)
-        .values(workspace_id=scope.workspace_id, run_id=found["id"], kind="run", created_by=scope.actor.user_id)
+        .values(workspace_id=scope.workspace_id, run_id=found.id, kind="run", created_by=scope.actor.user_id)
         .returning(reports.c.id)
     ).scalar_one()
     tasks.create(scope, "report", report_id=report_id)
-    audit.record(scope, "report.created", "report", report_id, run=str(found["id"]))
+    audit.record(scope, "report.created", "report", report_id, run=str(found.id))
     return get(scope, str(report_id))
 
 
@@ -61,7 +62,7 @@ def content(scope: Scope, reference: str, part: str) -> bytes:
     return data
 
 
-def started(scope: Scope, report_id: UUID) -> dict[str, Any]:
+def started(scope: Scope, report_id: UUID) -> RunOut:
     """Mark a report as being made, and return the run it is about."""
     scope.connection.execute(sa.update(reports).where(*_where(scope, str(report_id))).values(status="running"))
     return runs.get(scope, str(get(scope, str(report_id))["run_id"]))

@@ -2,85 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
-from msgspec import Meta, Struct
+from msgspec import UNSET
 
 from promptcard_ext._version import __version__
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
+from promptcard_ext.core.contract.page import Page
+from promptcard_ext.core.contract.runs import PlanDocument, PlannedVersion, RunOut, RunPatch, RunQuery, RunSpec
 from promptcard_ext.core.engine import check_needs
 from promptcard_ext.core.errors import CardError
-from promptcard_ext.core.identity import digest
 from promptcard_ext.core.matrix import Plan
-from promptcard_ext.core.results import Counts, Outcome
 from promptcard_ext.providers import model as check_model
-from server_ext.db.tables import outbox, run_cases, run_events, runs, tasks
-from server_ext.services import audit, cards, cases
-from server_ext.services.scope import Scope, missing
+from server_ext.db.tables import outbox, run_cases, runs, tasks
+from server_ext.services import audit, cards, cases, changes, run_state
+from server_ext.services.paging import decode_cursor, page
+from server_ext.services.scope import Scope, as_uuid, missing
 
 SHARD_ITEMS = 250
-FINAL = ("completed", "cancelled", "failed")
 
 
-class RunSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a client asks for.
+class Slice(NamedTuple):
+    """The items of one shard: from the first ordinal to the last, all or only the named ones."""
 
-    Attributes:
-        card: Name or id.
-        versions: Version numbers to compare; empty takes the latest.
-        models: Model references.
-        cases: Names of the cases to run; empty takes all.
-        concurrency: Most calls in flight per worker.
-        timeout_s: Longest time for one call.
-        judges: Models that judge where an assertion needs one; several are a panel.
-        embedder: Model that makes vectors where an assertion needs them.
-    """
-
-    card: str
-    models: Annotated[list[str], Meta(min_length=1, max_length=50)]
-    versions: Annotated[list[Annotated[int, Meta(ge=1, le=2**31 - 1)]], Meta(max_length=50)] = []
-    cases: list[str] = []
-    repeats: Annotated[int, Meta(ge=1, le=1000)] = 1
-    concurrency: Annotated[int, Meta(ge=1, le=512)] = 16
-    timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 120.0
-    name: Annotated[str, Meta(max_length=255)] = ""
-    judges: Annotated[list[str], Meta(max_length=9)] = []
-    embedder: str | None = None
+    first_ordinal: int
+    last_ordinal: int
+    ordinals: list[int] | None = None
 
 
-class PlannedVersion(Struct, frozen=True):
-    """A card version as the run's plan names it."""
-
-    id: UUID
-    version: int
-    label: str
-    content_hash: str
-
-
-class PlanDocument(Struct, frozen=True):
-    """What ``runs.plan`` holds: enough to build the same plan again in any worker."""
-
-    card: str
-    versions: list[PlannedVersion]
-    models: list[str]
-    repeats: int
-    concurrency: int
-    timeout_s: float
-    spec_hash: str = ""
-    judges: list[str] = []
-    embedder: str | None = None
-
-    @property
-    def per_case(self) -> int:
-        """Items of one case."""
-        return self.repeats * len(self.models) * len(self.versions)
-
-
-def create(scope: Scope, spec: RunSpec, idempotency_key: str | None = None) -> dict[str, Any]:
+def create(scope: Scope, spec: RunSpec) -> RunOut:
     """Make a run with its cases, shards and outbox notes; the workers do the rest once this is committed.
 
     Every prompt is rendered here, so that a mistake shows before the first call.
@@ -91,9 +47,6 @@ def create(scope: Scope, spec: RunSpec, idempotency_key: str | None = None) -> d
         NotFound: There is no such card, version or case.
     """
     scope.require("test:execute")
-    spec_hash = digest(msgspec.to_builtins(spec))
-    if idempotency_key and (known := _by_idempotency_key(scope, idempotency_key, spec_hash)):
-        return known
     for reference in (*spec.models, *spec.judges, *filter(None, [spec.embedder])):
         check_model(reference)
     head = cards.get(scope, spec.card)
@@ -108,35 +61,15 @@ def create(scope: Scope, spec: RunSpec, idempotency_key: str | None = None) -> d
         spec.repeats,
         spec.concurrency,
         spec.timeout_s,
-        spec_hash,
         list(spec.judges),
         spec.embedder,
     )
     name = spec.name or " vs ".join(v.card.label for v in chosen)
-    run_id = _insert(scope, head["id"], name, document, plan.total, idempotency_key)
+    run_id = insert(scope, head["id"], name, document, plan.total)
     _insert_cases(scope, run_id, picked)
-    _insert_shards(scope, run_id, plan)
-    add_event(scope.connection, scope.workspace_id, run_id, 1, "queued", {"total": plan.total})
+    insert_shards(scope, run_id, _slices(plan))
     audit.record(scope, "run.created", "run", run_id, card=head["name"], total=plan.total, models=spec.models)
     return get(scope, str(run_id))
-
-
-def _by_idempotency_key(scope: Scope, key: str, spec_hash: str) -> dict[str, Any] | None:
-    # Twins that come at once take turns, so that the second finds what the first made.
-    lock = sa.func.hashtextextended(f"pc.run:{scope.workspace_id}:{key}", 0)
-    scope.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
-    query = sa.select(runs.c.id).where(runs.c.workspace_id == scope.workspace_id, runs.c.idempotency_key == key)
-    found = scope.connection.execute(query).scalar_one_or_none()
-    if found is None:
-        return None
-    run = get(scope, str(found))
-    if run["plan"].get("spec_hash") != spec_hash:
-        raise CardError(
-            "This idempotency key was used for another run.",
-            hint="Use a new key for a new run.",
-            code="idempotency_reused",
-        )
-    return run
 
 
 def _pick(known: list[tuple[UUID, Case]], names: list[str], card: str) -> list[tuple[UUID, Case]]:
@@ -152,9 +85,15 @@ def _pick(known: list[tuple[UUID, Case]], names: list[str], card: str) -> list[t
     return [(case_id, case) for case_id, case in known if case.name in wanted]
 
 
-def _insert(
-    scope: Scope, card_id: UUID, name: str, plan: PlanDocument, total: int, idempotency_key: str | None
+def insert(
+    scope: Scope,
+    card_id: UUID,
+    name: str,
+    plan: PlanDocument,
+    total: int,
+    retry_of: UUID | None = None,
 ) -> UUID:
+    """Insert the row of a run with its first event, and tell of it; its cases and shards are the caller's."""
     statement = sa.insert(runs).values(
         workspace_id=scope.workspace_id,
         created_by=scope.actor.user_id,
@@ -164,9 +103,11 @@ def _insert(
         total=total,
         event_seq=1,
         engine_version=__version__,
-        idempotency_key=idempotency_key,
+        retry_of=retry_of,
     )
     run_id: UUID = scope.connection.execute(statement.returning(runs.c.id)).scalar_one()
+    run_state.add_event(scope.connection, scope.workspace_id, run_id, 1, "queued", {"total": total})
+    changes.announce(scope, "run", run_id)
     return run_id
 
 
@@ -189,144 +130,105 @@ def _insert_cases(scope: Scope, run_id: UUID, picked: list[tuple[UUID, Case]]) -
     scope.connection.execute(sa.insert(run_cases), rows)
 
 
-def _insert_shards(scope: Scope, run_id: UUID, plan: Plan) -> None:
+def _slices(plan: Plan) -> list[Slice]:
     """Cut the plan between cases, so that a worker loads only the cases of its shard."""
     size = max(1, SHARD_ITEMS // plan.per_case) * plan.per_case
-    rows = [
-        {
-            "workspace_id": scope.workspace_id,
-            "kind": "run_shard",
-            "run_id": run_id,
-            "first_ordinal": first,
-            "last_ordinal": min(first + size, plan.total) - 1,
-        }
-        for first in range(0, plan.total, size)
-    ]
+    return [Slice(first, min(first + size, plan.total) - 1) for first in range(0, plan.total, size)]
+
+
+def insert_shards(scope: Scope, run_id: UUID, slices: Sequence[Slice]) -> None:
+    """Insert a task for each slice of a run, and the notes that wake workers for them."""
+    head = {"workspace_id": scope.workspace_id, "kind": "run_shard"}
+    rows = [{**head, "run_id": run_id, **one._asdict()} for one in slices]
     ids = scope.connection.execute(sa.insert(tasks).returning(tasks.c.id), rows).scalars().all()
-    notes = [{"workspace_id": scope.workspace_id, "kind": "run_shard", "ref_id": task_id} for task_id in ids]
-    scope.connection.execute(sa.insert(outbox), notes)
+    scope.connection.execute(sa.insert(outbox), [{**head, "ref_id": task_id} for task_id in ids])
 
 
-def add_event(
-    connection: sa.Connection, workspace_id: UUID, run_id: UUID, seq: int, kind: str, payload: dict[str, Any]
-) -> None:
-    """Append an event; the caller has taken ``seq`` from the locked row of the run."""
-    connection.execute(
-        sa.insert(run_events).values(workspace_id=workspace_id, run_id=run_id, seq=seq, kind=kind, payload=payload)
-    )
-
-
-def get(scope: Scope, reference: str) -> dict[str, Any]:
+def get(scope: Scope, reference: str) -> RunOut:
     """Return a run with its plan and counts.
 
     Raises:
         NotFound: There is none.
     """
     scope.require("test:read")
-    row = scope.connection.execute(
-        sa.select(runs).where(runs.c.workspace_id == scope.workspace_id, runs.c.id == _id(reference))
-    ).one_or_none()
+    row = scope.connection.execute(sa.select(runs).where(*_this(scope, reference))).one_or_none()
     if row is None:
         raise missing("run", reference)
-    return as_dict(row)
+    return run_out(row)
 
 
-def list_runs(scope: Scope, before: str = "", limit: int = 50) -> list[dict[str, Any]]:
-    """Return runs, newest first; those older than the run ``before``."""
+def list_runs(scope: Scope, query: RunQuery) -> Page[RunOut]:
+    """Return runs, newest first.
+
+    Raises:
+        NotFound: There is no such card.
+        CardError: The cursor is none (``cursor_invalid``).
+    """
     scope.require("test:read")
-    query = sa.select(runs).where(runs.c.workspace_id == scope.workspace_id)
-    if before:
-        edge = get(scope, before)
-        query = query.where(sa.tuple_(runs.c.created_at, runs.c.id) < sa.tuple_(edge["created_at"], edge["id"]))
-    query = query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
-    return [as_dict(row) for row in scope.connection.execute(query)]
+    statement = sa.select(runs).where(*_filters(scope, query))
+    if query.cursor:
+        edge = decode_cursor(query.cursor, datetime, UUID)
+        statement = statement.where(sa.tuple_(runs.c.created_at, runs.c.id) < edge)
+    statement = statement.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(query.limit + 1)
+    rows = scope.connection.execute(statement).all()
+    return page(rows, query.limit, lambda row: (row.created_at, row.id), run_out)
 
 
-def cancel(scope: Scope, reference: str) -> dict[str, Any]:
-    """Ask a run to stop. Results stay; calls in flight are aborted within a second. An ended run is left alone."""
-    scope.require("test:cancel")
-    run = lock(scope.connection, scope.workspace_id, _id(reference))
-    if run is None:
-        raise missing("run", reference)
-    if run.status not in (*FINAL, "cancelling"):
-        scope.connection.execute(
-            sa.update(tasks)
-            .where(tasks.c.workspace_id == scope.workspace_id, tasks.c.run_id == run.id, tasks.c.state == "queued")
-            .values(state="cancelled", finished_at=sa.func.clock_timestamp())
-        )
-        move(scope.connection, run, "cancelling")
-        audit.record(scope, "run.cancelled", "run", run.id)
-        close_if_done(scope.connection, scope.workspace_id, run.id)
+def _filters(scope: Scope, query: RunQuery) -> Iterator[sa.ColumnElement[bool]]:
+    r = runs.c
+    yield r.workspace_id == scope.workspace_id
+    if query.card is not None:
+        yield r.card_id == as_uuid(str(cards.get(scope, query.card)["id"]))
+    if query.status:
+        yield r.status.in_(query.status)
+    if query.created_by is not None:
+        yield r.created_by == query.created_by
+    if query.model is not None:
+        yield r.plan["models"].contains([query.model])
+    if query.name:
+        yield r.name.icontains(query.name, autoescape=True)
+    if query.retry_of is not None:
+        yield r.retry_of == query.retry_of
+    if query.created_after is not None:
+        yield r.created_at >= query.created_after
+    if query.created_before is not None:
+        yield r.created_at < query.created_before
+
+
+def update(scope: Scope, reference: str, patch: RunPatch) -> RunOut:
+    """Give a run another name. Its counts change all the time, so there is no condition on the state it is in.
+
+    Raises:
+        NotFound: There is none.
+    """
+    scope.require("test:execute")
+    if patch.name is not UNSET:
+        where = _this(scope, reference)
+        if not scope.connection.execute(sa.update(runs).where(*where).values(name=patch.name)).rowcount:
+            raise missing("run", reference)
+        audit.record(scope, "run.renamed", "run", as_id(reference))
+        changes.announce(scope, "run", as_id(reference))
     return get(scope, reference)
 
 
-def lock(connection: sa.Connection, workspace_id: UUID, run_id: UUID) -> Any:
-    """Return the row of a run, locked until the transaction ends; None when there is none."""
-    query = sa.select(runs).where(runs.c.workspace_id == workspace_id, runs.c.id == run_id)
-    return connection.execute(query.with_for_update()).one_or_none()
-
-
-def move(connection: sa.Connection, run: Any, status: str, error: dict[str, Any] | None = None) -> None:
-    """Give a locked run another status, with the event that says so."""
-    times: dict[str, Any] = {}
-    if status == "running":
-        times["started_at"] = sa.func.clock_timestamp()
-    if status in FINAL:
-        times["finished_at"] = sa.func.clock_timestamp()
-    seq = connection.execute(
-        sa.update(runs)
-        .where(runs.c.workspace_id == run.workspace_id, runs.c.id == run.id)
-        .values(status=status, event_seq=runs.c.event_seq + 1, error=error, **times)
-        .returning(runs.c.event_seq)
-    ).scalar_one()
-    add_event(connection, run.workspace_id, run.id, seq, "finished" if status in FINAL else status, {"status": status})
-
-
-def close_if_done(connection: sa.Connection, workspace_id: UUID, run_id: UUID) -> None:
-    """Give a run its final status once none of its tasks is left to do."""
-    run = lock(connection, workspace_id, run_id)
-    states = set(
-        connection.execute(
-            sa.select(tasks.c.state).where(tasks.c.workspace_id == workspace_id, tasks.c.run_id == run_id).distinct()
-        ).scalars()
-    )
-    if run.status in FINAL or states & {"queued", "leased"}:
-        return
-    if run.recorded == run.total:
-        move(connection, run, "completed")
-    elif run.status == "cancelling":
-        move(connection, run, "cancelled")
-    else:
-        error = {
-            "code": "run_incomplete",
-            "message": f"{run.total - run.recorded} of {run.total} items have no result.",
-        }
-        move(connection, run, "failed", error)
-
-
-def as_dict(row: Any) -> dict[str, Any]:
+def run_out(row: Any) -> RunOut:
     """Return a run as clients see it."""
-    return {
-        "id": row.id,
-        "name": row.name,
-        "status": row.status,
-        "engine_version": row.engine_version,
-        "plan": row.plan,
-        "counts": counts(row),
-        "event_seq": row.event_seq,
-        "created_at": row.created_at,
-        "started_at": row.started_at,
-        "finished_at": row.finished_at,
-        "error": row.error,
-    }
-
-
-def counts(row: Any) -> Counts:
-    """Return the totals of a run's row."""
-    return Counts(
-        total=row.total, done=row.recorded, passed=row.passed, failed=row.failed, errored=row.errored,
-        unscored=row.unscored, priced=row.priced, cost_usd=row.cost_usd, spent_usd=row.cost_usd,
-    )  # fmt: skip
+    return RunOut(
+        id=row.id,
+        name=row.name,
+        status=row.status,
+        card_id=row.card_id,
+        plan=msgspec.convert(row.plan, PlanDocument),
+        counts=run_state.counts(row),
+        event_seq=row.event_seq,
+        engine_version=row.engine_version,
+        created_by=row.created_by,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        error=row.error,
+        retry_of=row.retry_of,
+    )
 
 
 def prepared_cards(scope: Scope, plan: PlanDocument) -> list[Card]:
@@ -335,16 +237,17 @@ def prepared_cards(scope: Scope, plan: PlanDocument) -> list[Card]:
     return [found[version.version] for version in plan.versions]
 
 
-def _id(reference: str) -> UUID:
-    try:
-        return UUID(reference)
-    except ValueError:
-        raise missing("run", reference) from None
+def as_id(reference: str) -> UUID:
+    """Return the id of a run.
+
+    Raises:
+        NotFound: It is none.
+    """
+    run_id = as_uuid(reference)
+    if run_id is None:
+        raise missing("run", reference)
+    return run_id
 
 
-COUNT_COLUMN = {
-    Outcome.PASS: "passed",
-    Outcome.FAIL: "failed",
-    Outcome.ERROR: "errored",
-    Outcome.UNSCORED: "unscored",
-}
+def _this(scope: Scope, reference: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return runs.c.workspace_id == scope.workspace_id, runs.c.id == as_id(reference)

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
+from promptcard_ext.core.contract.runs import PlanDocument
 from promptcard_ext.core.item import Item
 from promptcard_ext.core.matrix import Plan
 from server_ext.auth.actor import Actor
@@ -17,7 +18,7 @@ from server_ext.db.engine import Database
 from server_ext.db.tables import run_cases, runs
 from server_ext.services import recording
 from server_ext.services.cases import as_case
-from server_ext.services.runs import PlanDocument, prepared_cards
+from server_ext.services.runs import prepared_cards
 from server_ext.services.scope import Scope
 from server_ext.services.tasks import Lease
 
@@ -51,7 +52,8 @@ def load(database: Database, lease: Lease) -> Shard:
         cases = _cases(connection, lease, first, last)
         done = recording.recorded_ordinals(connection, lease)
     plan = _plan(cards, document, cases, first)
-    return Shard(plan, document, [item for item in plan.items() if item.ordinal not in done])
+    items = plan.items() if lease.ordinals is None else map(plan.item, lease.ordinals)
+    return Shard(plan, document, [item for item in items if item.ordinal not in done])
 
 
 def _case_range(lease: Lease, document: PlanDocument) -> tuple[int, int]:

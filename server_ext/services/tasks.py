@@ -14,12 +14,16 @@ from msgspec import Struct
 
 from server_ext.db.engine import Database
 from server_ext.db.tables import attempts, outbox, reports, runs, tasks
-from server_ext.services import runs as run_service
+from server_ext.services import run_state
 from server_ext.services.scope import Scope
 
 
 class Lease(Struct, frozen=True):
-    """The right to work on one task for a while."""
+    """The right to work on one task for a while.
+
+    Attributes:
+        ordinals: The items of the shard, when not all from the first to the last.
+    """
 
     workspace_id: UUID
     task_id: UUID
@@ -31,6 +35,7 @@ class Lease(Struct, frozen=True):
     report_id: UUID | None
     first_ordinal: int | None
     last_ordinal: int | None
+    ordinals: tuple[int, ...] | None = None
 
 
 class Note(Struct, frozen=True):
@@ -42,7 +47,7 @@ class Note(Struct, frozen=True):
 
 
 def claim(database: Database, workspace_id: UUID, task_id: UUID, worker: str, lease_s: float) -> Lease | None:
-    """Lease a task, or return None when it is done, cancelled or leased to somebody else.
+    """Lease a task, or return None when it is done, held, cancelled or leased to somebody else.
 
     A task that was taken up ``max_attempts`` times without an end is given up: it fails, and its run with it.
     """
@@ -55,7 +60,7 @@ def claim(database: Database, workspace_id: UUID, task_id: UUID, worker: str, le
         run_id = connection.execute(
             sa.select(tasks.c.run_id).where(tasks.c.workspace_id == workspace_id, tasks.c.id == task_id)
         ).scalar_one_or_none()
-        run = run_service.lock(connection, workspace_id, run_id) if run_id else None
+        run = run_state.lock(connection, workspace_id, run_id) if run_id else None
         # Of two workers the second sees what the first one made of the row.
         row = connection.execute(
             sa.select(tasks)
@@ -67,6 +72,9 @@ def claim(database: Database, workspace_id: UUID, task_id: UUID, worker: str, le
         _abandon_attempts(connection, workspace_id, task_id)
         if run is not None and run.status == "cancelling":
             _end(connection, row, "cancelled", None)
+            return None
+        if run is not None and run.status in ("pausing", "paused"):
+            _hold(connection, row)
             return None
         if row.attempt >= row.max_attempts:
             _end(connection, row, "failed", {"code": "too_many_attempts", "message": "Its workers died too often."})
@@ -83,10 +91,10 @@ def claim(database: Database, workspace_id: UUID, task_id: UUID, worker: str, le
             .returning(tasks.c.lease_token, tasks.c.attempt)
         ).one()
         if run is not None and run.status == "queued":
-            run_service.move(connection, run, "running")
+            run_state.move(connection, run, "running")
         return Lease(
             workspace_id, task_id, leased.lease_token, worker, leased.attempt, row.kind, row.run_id, row.report_id,
-            row.first_ordinal, row.last_ordinal,
+            row.first_ordinal, row.last_ordinal, tuple(row.ordinals) if row.ordinals else None,
         )  # fmt: skip
 
 
@@ -137,12 +145,25 @@ def finish(database: Database, lease: Lease, state: str, error: dict[str, Any] |
 
 
 def release(database: Database, lease: Lease, error: dict[str, Any] | None = None) -> bool:
-    """Give a task back, so that another worker takes it up at once."""
+    """Give a task back, so that another worker takes it up at once; or when its run goes on, if that waits.
+
+    Returns:
+        False when the lease was lost.
+    """
     with database.transaction(lease.workspace_id) as connection:
-        held = _mine_query(connection, lease)
-        if held is None:
+        mine = _mine_query(connection, lease)
+        if mine is None:
             return False
         _release_attempts(connection, lease)
+        # Locked, so that a pause that begins now finds this task where it looks for it.
+        run = run_state.lock(connection, lease.workspace_id, mine.run_id) if mine.run_id else None
+        if run is not None and run.status == "cancelling":
+            _end(connection, mine, "cancelled", error)
+            return True
+        if run is not None and run.status in ("pausing", "paused"):
+            # The worker did not fail: that must not use up the attempts of a run that is paused often.
+            _hold(connection, mine, more_attempts=1)
+            return True
         # A worker that shuts down has not failed: that must not use up the attempts of a long run.
         more = 0 if error else 1
         connection.execute(
@@ -158,6 +179,16 @@ def release(database: Database, lease: Lease, error: dict[str, Any] | None = Non
             sa.insert(outbox).values(workspace_id=lease.workspace_id, kind=lease.kind, ref_id=lease.task_id)
         )
         return True
+
+
+def _hold(connection: sa.Connection, task: Any, more_attempts: int = 0) -> None:
+    """Let a task wait for its run to go on."""
+    connection.execute(
+        _this(sa.update(tasks), task).values(
+            state="held", lease_token=None, lease_until=None, max_attempts=tasks.c.max_attempts + more_attempts
+        )
+    )
+    run_state.settle(connection, task.workspace_id, task.run_id)
 
 
 def _release_attempts(connection: sa.Connection, lease: Lease) -> None:
@@ -181,7 +212,7 @@ def _end(connection: sa.Connection, task: Any, state: str, error: dict[str, Any]
         )
     )
     if task.kind == "run_shard":
-        run_service.close_if_done(connection, task.workspace_id, task.run_id)
+        run_state.settle(connection, task.workspace_id, task.run_id)
     elif state == "failed":
         connection.execute(
             sa.update(reports)

@@ -55,7 +55,7 @@ async def test_a_worker_does_what_was_asked_for(api: Api, tenant: Tenant, start_
     assert {item["outcome"] for item in items} == {"pass"}
     assert items[0]["generation"]["output"] == "Say hello to Ada 0."
     for limit in (1, 4, 15, 2000):
-        found = await pages(api, f"runs/{run_id}/items", "items", limit)
+        found = await pages(api, f"runs/{run_id}/items", "items", limit, "cursor")
         assert [item["ordinal"] for item in found] == list(range(15))
 
 
@@ -68,7 +68,7 @@ async def test_the_same_idempotency_key_gives_the_same_run(api: Api, tenant: Ten
     assert {answer.status for answer in answers} == {201}
     assert len({answer.json["id"] for answer in answers}) == 1
     assert other.json["id"] != answers[0].json["id"]
-    assert len((await api.get("runs")).json["runs"]) == 2
+    assert len((await api.get("runs")).json["items"]) == 2
 
 
 async def test_an_idempotency_key_stands_for_one_request_only(api: Api, tenant: Tenant) -> None:
@@ -89,7 +89,7 @@ async def test_runs_are_listed_newest_first_page_by_page(api: Api, tenant: Tenan
     tenant.fill(1)
     made = [(await api.post("runs", RUN)).json["id"] for _ in range(5)]
     for limit in (1, 2, 5, 50):
-        listed = await pages(api, "runs", "runs", limit, "before")
+        listed = await pages(api, "runs", "items", limit, "cursor")
         assert [run["id"] for run in listed] == made[::-1]
 
 

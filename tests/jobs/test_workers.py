@@ -15,12 +15,13 @@ from redis import Redis
 
 from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.case import Case
+from promptcard_ext.core.contract.runs import FINAL, ItemQuery, RunSpec
 from promptcard_ext.core.results import Outcome
 from server_ext.db.tables import attempts, generations, rollup_hours, tasks
 from server_ext.embedded import Services
 from server_ext.jobs.queue import Doorbell
 from server_ext.jobs.relay import Relay
-from server_ext.services import cases, items, reports, runs
+from server_ext.services import cases, items, reports, run_control, runs
 from tests.conftest import StartWorker
 from tests.support import ECHO, SLOW, Program, Tenant, wait_for
 
@@ -28,14 +29,14 @@ ITEMS = 40
 
 
 def completed(tenant: Tenant, run_id: str, timeout_s: float = 60) -> None:
-    wait_for(lambda: tenant.status(run_id) in runs.FINAL, timeout_s)
+    wait_for(lambda: tenant.status(run_id) in FINAL, timeout_s)
     assert tenant.status(run_id) == "completed"
 
 
 def check_once(tenant: Tenant, run_id: str, total: int) -> None:
     """Every item has one result, every event brings what it should, and every call has a row."""
     with tenant.scope() as scope:
-        found = items.list_items(scope, run_id, limit=2000)
+        found = items.list_items(scope, run_id, ItemQuery(limit=2000)).items
         seen: list[int] = []
         after = 0
         while True:
@@ -52,7 +53,7 @@ def check_once(tenant: Tenant, run_id: str, total: int) -> None:
         summed = scope.connection.execute(sa.select(sa.func.sum(rollup_hours.c.n))).scalar_one()
     assert [item.ordinal for item in found] == list(range(total))
     assert sorted(seen) == list(range(total))
-    assert (run["counts"].done, after, summed) == (total, run["event_seq"], total)
+    assert (run.counts.done, after, summed) == (total, run.event_seq, total)
     states = [call.state for call in calls]
     assert "open" not in states
     assert states.count("recorded") == total
@@ -83,14 +84,12 @@ def test_a_worker_asks_judges_and_embedding_models_and_runs_no_python(
     tenant.fill(0)
     with tenant.scope() as scope:
         cases.replace_all(scope, "greet", [Case({"who": "Ada"}, assertions, threshold=0.1)])
-        spec = runs.RunSpec(
-            card="greet", models=[ECHO], repeats=3, judges=["simulated:judge"], embedder="simulated:embed"
-        )
-        run_id = str(runs.create(scope, spec)["id"])
+        spec = RunSpec(card="greet", models=[ECHO], repeats=3, judges=["simulated:judge"], embedder="simulated:embed")
+        run_id = str(runs.create(scope, spec).id)
     start_worker()
     completed(tenant, run_id)
     with tenant.scope() as scope:
-        found = items.list_items(scope, run_id, limit=10)
+        found = items.list_items(scope, run_id, ItemQuery(limit=10)).items
     assert len(found) == 3
     for item in found:
         rubric, similar, own = item.verdicts
@@ -204,12 +203,12 @@ def test_a_run_is_stopped_within_a_second_and_keeps_what_it_has(tenant: Tenant, 
     start_worker()
     begun(tenant, run_id)
     with tenant.scope() as scope:
-        assert runs.cancel(scope, run_id)["status"] == "cancelling"
+        assert run_control.cancel(scope, run_id).status == "cancelling"
     wait_for(lambda: tenant.status(run_id) == "cancelled", 2.0)
     run = tenant.run(run_id)
-    assert 0 < run["counts"].done < ITEMS  # type: ignore[attr-defined]
+    assert 0 < run.counts.done < ITEMS
     with tenant.scope() as scope:
-        assert len(items.list_items(scope, run_id)) == run["counts"].done  # type: ignore[attr-defined]
+        assert len(items.list_items(scope, run_id).items) == run.counts.done
 
 
 def test_a_cancelled_run_whose_worker_died_ends_all_the_same(tenant: Tenant, start_worker: StartWorker) -> None:
@@ -219,7 +218,7 @@ def test_a_cancelled_run_whose_worker_died_ends_all_the_same(tenant: Tenant, sta
     first.kill_all()
     done = tenant.recorded(run_id)
     with tenant.scope() as scope:
-        runs.cancel(scope, run_id)
+        run_control.cancel(scope, run_id)
     start_worker()
     wait_for(lambda: tenant.status(run_id) == "cancelled")
     assert tenant.recorded(run_id) == done

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from promptcard_ext.core.contract.runs import RunSpec
 from promptcard_ext.core.errors import Unavailable, UnknownModel
 from server_ext.db.tables import attempts, outbox, tasks
-from server_ext.services import recording, reports, runs, shards
+from server_ext.services import recording, reports, run_control, runs, shards
 from server_ext.services import tasks as task_service
 from server_ext.services.tasks import Lease, Note
 from tests.support import Tenant, wait_for
@@ -125,7 +126,7 @@ def test_whoever_lost_the_lease_can_neither_renew_nor_finish_nor_release_nor_cal
 def test_renewing_tells_that_the_run_is_to_stop(tenant: Tenant, run_id: str, task_id: UUID) -> None:
     lease = lease_of(tenant, task_id)
     with tenant.scope() as scope:
-        assert runs.cancel(scope, run_id)["status"] == "cancelling"
+        assert run_control.cancel(scope, run_id).status == "cancelling"
     assert task_service.renew(tenant.database, lease, LONG) == "cancelling"
     assert task_service.finish(tenant.database, lease, "cancelled")
     assert tenant.status(run_id) == "cancelled"
@@ -170,7 +171,7 @@ def test_a_task_whose_workers_die_too_often_is_given_up_with_its_run(
 
     row, run = row_of(tenant, task_id), tenant.run(run_id)
     assert (row.state, row.last_error["code"]) == ("failed", "too_many_attempts")
-    assert (run["status"], run["error"]["code"]) == ("failed", "run_incomplete")  # type: ignore[index]
+    assert (run.status, run.error["code"]) == ("failed", "run_incomplete")
 
 
 def test_workers_that_shut_down_do_not_use_up_the_attempts(tenant: Tenant, task_id: UUID) -> None:
@@ -194,7 +195,7 @@ def test_a_report_whose_workers_die_too_often_fails(tenant: Tenant, run_id: str)
 def test_a_task_of_a_run_that_is_being_cancelled_is_not_begun_again(tenant: Tenant, run_id: str, task_id: UUID) -> None:
     expired_lease(tenant, task_id)
     with tenant.scope() as scope:
-        assert runs.cancel(scope, run_id)["status"] == "cancelling"
+        assert run_control.cancel(scope, run_id).status == "cancelling"
     assert claim(tenant, task_id, "b") is None
     assert (row_of(tenant, task_id).state, tenant.status(run_id)) == ("cancelled", "cancelled")
 
@@ -202,7 +203,7 @@ def test_a_task_of_a_run_that_is_being_cancelled_is_not_begun_again(tenant: Tena
 def test_a_run_fails_when_its_last_task_ends_and_results_lack(tenant: Tenant, run_id: str, task_id: UUID) -> None:
     assert task_service.finish(tenant.database, lease_of(tenant, task_id), "done")
     run = tenant.run(run_id)
-    assert (run["status"], run["error"]["message"]) == ("failed", "3 of 3 items have no result.")  # type: ignore[index]
+    assert (run.status, run.error["message"]) == ("failed", "3 of 3 items have no result.")
 
 
 def test_a_shard_brings_only_what_has_no_result_yet(tenant: Tenant, task_id: UUID) -> None:
@@ -249,7 +250,7 @@ def test_notes_are_as_lasting_as_what_they_tell_of(tenant: Tenant) -> None:
 
 
 def start_and_fail(tenant: Tenant) -> None:
-    spec = runs.RunSpec(card="greet", models=["simulated:echo"])
+    spec = RunSpec(card="greet", models=["simulated:echo"])
     with tenant.scope() as scope:
         runs.create(scope, spec)
         runs.create(scope, msgspec.structs.replace(spec, models=["simulated:nosuch"]))

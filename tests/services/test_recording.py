@@ -106,7 +106,7 @@ def test_two_recorders_at_once_record_each_item_once(tenant: Tenant) -> None:
     assert len(set(brought)) == len(brought)
     with tenant.scope() as scope:
         events, run = items.events_after(scope, run_id, 0)
-    assert [event.seq for event in events] == list(range(1, run["event_seq"] + 1))
+    assert [event.seq for event in events] == list(range(1, run.event_seq + 1))
     assert sorted(item.ordinal for event in events for item in event.items) == list(range(60))
 
 
@@ -133,7 +133,9 @@ def test_a_late_result_keeps_its_generation_and_changes_nothing_else(tenant: Ten
 
     assert record(tenant, slow, shard, [0], "late") == 0  # paid for all the same
     with tenant.scope() as scope:
-        found = {item.ordinal: item.generation.output for item in items.list_items(scope, run_id) if item.generation}
+        found = {
+            item.ordinal: item.generation.output for item in items.list_items(scope, run_id).items if item.generation
+        }
         paid = scope.connection.execute(sa.select(generations.c.output)).scalars().all()
     assert found == {0: "quick", 1: "first"}
     assert sorted(paid) == ["first", "late", "quick"]
@@ -163,7 +165,7 @@ def test_answers_that_postgresql_refuses_are_recorded(tenant: Tenant) -> None:
     said = "a\x00b\ud800c\ufdd0"
     record(tenant, lease, shard, [0], said)
     with tenant.scope() as scope:
-        (item,) = items.list_items(scope, run_id)
+        (item,) = items.list_items(scope, run_id).items
     assert item.generation is not None
     assert item.generation.output == said
 

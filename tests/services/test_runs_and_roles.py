@@ -11,11 +11,12 @@ import pytest
 import sqlalchemy as sa
 
 from promptcard_ext.core.card import Card
+from promptcard_ext.core.contract.runs import RunQuery, RunSpec
 from promptcard_ext.core.errors import Denied, NotFound
 from server_ext.auth import permissions
 from server_ext.db.engine import Database
 from server_ext.db.tables import tasks
-from server_ext.services import cards, cases, items, reports, runs
+from server_ext.services import cards, cases, items, reports, run_control, runs
 from server_ext.services import tasks as task_service
 from server_ext.services.scope import Scope, open_scope
 from tests.conftest import NewActor
@@ -27,15 +28,17 @@ USE_CASES: dict[str, tuple[str, Callable[[Scope, str], Any]]] = {
     "read versions": ("viewer", lambda scope, run: cards.versions(scope, "greet")),
     "list cases": ("viewer", lambda scope, run: cases.list_cases(scope, "greet")),
     "read a run": ("viewer", lambda scope, run: runs.get(scope, run)),
-    "list runs": ("viewer", lambda scope, run: runs.list_runs(scope)),
+    "list runs": ("viewer", lambda scope, run: runs.list_runs(scope, RunQuery())),
     "read items": ("viewer", lambda scope, run: items.list_items(scope, run)),
     "follow a run": ("viewer", lambda scope, run: items.events_after(scope, run, 0)),
     "save a card": ("member", lambda scope, run: cards.save_version(scope, Card("new", "Hi"))),
     "save a draft": ("member", lambda scope, run: cards.save_draft(scope, "greet", {"template": "Hi"}, 2)),
     "add cases": ("member", lambda scope, run: cases.replace_all(scope, "greet", greetings(4))),
     "remove cases": ("admin", lambda scope, run: cases.replace_all(scope, "greet", greetings(1))),
-    "start a run": ("member", lambda scope, run: runs.create(scope, runs.RunSpec(card="greet", models=[ECHO]))),
-    "cancel a run": ("member", lambda scope, run: runs.cancel(scope, run)),
+    "start a run": ("member", lambda scope, run: runs.create(scope, RunSpec(card="greet", models=[ECHO]))),
+    "pause a run": ("member", lambda scope, run: run_control.pause(scope, run)),
+    "resume a run": ("member", lambda scope, run: run_control.resume(scope, run)),
+    "cancel a run": ("member", lambda scope, run: run_control.cancel(scope, run)),
     "ask for a report": ("member", lambda scope, run: reports.create(scope, run)),
 }
 
@@ -80,7 +83,7 @@ def test_somebody_who_does_not_belong_finds_nothing(database: Database, tenant: 
 def test_a_waiting_run_is_cancelled_at_once(tenant: Tenant) -> None:
     run_id = tenant.start()
     with tenant.scope() as scope:
-        assert runs.cancel(scope, run_id)["status"] == "cancelled"
+        assert run_control.cancel(scope, run_id).status == "cancelled"
     assert claim(tenant, task_of(tenant, run_id)) is None
     with tenant.scope() as scope:
         events, _ = items.events_after(scope, run_id, 0)
@@ -90,8 +93,8 @@ def test_a_waiting_run_is_cancelled_at_once(tenant: Tenant) -> None:
 def test_a_run_that_ended_stays_as_it_is(tenant: Tenant) -> None:
     run_id = tenant.start()
     with tenant.scope() as scope:
-        first = runs.cancel(scope, run_id)
-        assert runs.cancel(scope, run_id) == first
+        first = run_control.cancel(scope, run_id)
+        assert run_control.cancel(scope, run_id) == first
 
 
 @pytest.mark.parametrize("turn", range(6))
@@ -120,7 +123,7 @@ def test_cancelling_while_workers_come_and_go_ends_the_run(tenant: Tenant, turn:
     def cancel() -> None:
         gate.wait()
         with tenant.scope() as scope:
-            runs.cancel(scope, run_id)
+            run_control.cancel(scope, run_id)
 
     with ThreadPoolExecutor(9) as pool:
         futures = [pool.submit(work, number) for number in range(8)] + [pool.submit(cancel)]

@@ -90,7 +90,6 @@ class PlanDocument(Struct, frozen=True):
         repeats: How often each cell is asked.
         concurrency: Most calls in flight per worker.
         timeout_s: Longest time for one call.
-        spec_hash: Identity of what was asked for.
         judges: Models that judge.
         embedder: Model that makes vectors.
         chosen: How many items of cases × repeats × models × versions are run, when not all of them: the plan of a
@@ -103,7 +102,6 @@ class PlanDocument(Struct, frozen=True):
     repeats: int
     concurrency: int
     timeout_s: float
-    spec_hash: str = ""
     judges: list[str] = []
     embedder: str | None = None
     chosen: int | None = None
