@@ -94,7 +94,8 @@ def what_if(
         model: Reference, such as ``openai:gpt-4.1``; its provider is looked up in ``book`` under that name.
         endpoint: For a price of a single endpoint, its URL.
     """
-    provider, _, name = model.partition(":")
+    connection, _, name = model.partition(":")
+    provider = connection.partition("/")[0]
     price = book.find(provider, name, day, endpoint=endpoint)
     change = CostChange()
     reasoning = False

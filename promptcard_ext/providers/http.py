@@ -15,6 +15,7 @@ from yarl import URL
 
 from promptcard_ext._version import __version__
 from promptcard_ext.core.errors import ProviderError
+from promptcard_ext.providers.outbound import Guard
 from promptcard_ext.providers.refusal import Refusal
 
 MAX_BODY_BYTES = 10_000_000
@@ -68,15 +69,17 @@ class Http:
         name: Provider's name, for errors.
         base_url: May hold a name and password, which are sent but shown nowhere.
         key: Sent as a bearer token, shown nowhere.
+        guard: Where may be called; None lets everything be called, for whoever runs this program chose the address.
 
     Attributes:
         endpoint: Where it calls, without credentials.
         limit_key: The endpoint with a hash of the credential: what shares a rate limit.
     """
 
-    def __init__(self, name: str, base_url: str, key: str = "") -> None:
+    def __init__(self, name: str, base_url: str, key: str = "", guard: Guard | None = None) -> None:
         self._url = base_url.rstrip("/")
         self.endpoint = without_credentials(self._url)
+        self._guard = guard
         self._key, password = key, _password(self._url)
         self.refusal = Refusal(name, self.endpoint, (key, password))
         self.limit_key = _limit_key(self.endpoint, self._url, key)
@@ -90,7 +93,7 @@ class Http:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
                 headers=self._headers(),
-                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=_KEEP_ALIVE_S),
+                connector=self._connector(),
                 # The engine sets the deadline of a call; here only the connection has one.
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
                 trust_env=False,
@@ -98,6 +101,11 @@ class Http:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+    def _connector(self) -> aiohttp.TCPConnector:
+        if self._guard is None:
+            return aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=_KEEP_ALIVE_S)
+        return self._guard.connector(self._guard.check(self._url), _KEEP_ALIVE_S)
 
     def _headers(self) -> dict[str, str]:
         headers = {
@@ -120,6 +128,9 @@ class Http:
         return headers
 
     def _target(self, path: str) -> URL:
+        if self._guard is not None:
+            # Before anybody else reads the address, who may read it otherwise.
+            self._guard.check(self._url)
         try:
             url = URL(without_credentials(self._url) + path)
         except ValueError:
@@ -132,11 +143,24 @@ class Http:
         if self._session is not None:
             await self._session.close()
 
+    async def get(self, path: str) -> Received:
+        """Ask for something and return the whole body of the reply.
+
+        Raises:
+            ProviderError: As `fetch` says.
+        """
+        response = await self._send(path, None)
+        try:
+            return Received(await self._read(response), response.headers)
+        finally:
+            response.release()
+
     async def fetch(self, path: str, data: bytes) -> Received:
         """Send JSON and return the whole body of the reply.
 
         Raises:
-            ProviderError: With the class of failure, as `Refusal` says; ``reply_too_long`` above 10 MB.
+            ProviderError: With the class of failure, as `Refusal` says; ``reply_too_long`` above 10 MB;
+                ``address_refused`` where the guard lets nothing be sent to.
         """
         response = await self._send(path, data)
         try:
@@ -162,12 +186,13 @@ class Http:
             response.release()
         return response.headers
 
-    async def _send(self, path: str, data: bytes) -> aiohttp.ClientResponse:
+    async def _send(self, path: str, data: bytes | None) -> aiohttp.ClientResponse:
         url = self._urls.get(path) or self._target(path)
         # aiohttp takes up to a megabyte at once; more is to be given as a file, which it sends in parts.
-        body = data if len(data) < _LARGE else io.BytesIO(data)
+        body = data if data is None or len(data) < _LARGE else io.BytesIO(data)
+        method = "GET" if data is None else "POST"
         try:
-            response = await self._open().post(url, data=body, allow_redirects=False)
+            response = await self._open().request(method, url, data=body, allow_redirects=False)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise self.refusal.unreachable(error) from None
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):

@@ -1,9 +1,15 @@
-"""From a model reference such as ``ollama:llama3.2`` to the provider that answers."""
+"""From a model reference such as ``ollama:llama3.2`` to the provider that answers.
+
+A reference may name one of several connections to a provider: ``openai/eu:gpt-4.1``. The name is what the connection
+was saved under in the workspace, or the key of ``providers=`` in library mode. It stands after a slash and not after
+``@``, which in a price book says at which address a price holds.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import difflib
+import inspect
 from collections.abc import Callable
 from functools import cache
 from importlib import metadata
@@ -13,6 +19,7 @@ from promptcard_ext.core.errors import ProviderError, UnknownModel
 from promptcard_ext.core.ports import Provider
 
 GROUP = "promptcards.providers"
+Options = dict[str, Any]
 
 
 @cache
@@ -33,6 +40,40 @@ def _factory(name: str) -> Callable[..., Provider]:
     )
 
 
+@cache
+def takes_credentials(name: str) -> bool:
+    """Tell whether a provider can be given an address, a key and a guard: its constructor takes all three.
+
+    Raises:
+        UnknownModel: There is no such provider (``unknown_provider``).
+    """
+    return {"base_url", "api_key", "guard"} <= inspect.signature(_factory(name)).parameters.keys()
+
+
+def public_url(name: str) -> str | None:
+    """Return the address of a provider that everybody calls at the same place, or None."""
+    return getattr(_factory(name), "public_url", None)
+
+
+def connection(reference: str) -> str:
+    """Return what comes before the model: the provider, with the name of a connection where there is one.
+
+    Example:
+        >>> connection("openai/eu:gpt-4.1"), connection("ollama:llama3.2:1b")
+        ('openai/eu', 'ollama')
+    """
+    return reference.partition(":")[0]
+
+
+def open_provider(name: str, options: Options) -> Provider:
+    """Return a new provider; it belongs to whoever asked, who closes it.
+
+    Raises:
+        UnknownModel: There is no such provider (``unknown_provider``).
+    """
+    return _factory(name)(**options)
+
+
 def model(reference: str) -> tuple[str, str]:
     """Split a reference into provider and model, checking that the provider exists.
 
@@ -43,11 +84,12 @@ def model(reference: str) -> tuple[str, str]:
         >>> model("ollama:llama3.2:1b")
         ('ollama', 'llama3.2:1b')
     """
-    provider, colon, name = reference.partition(":")
-    if not colon or not name.strip() or not provider or not reference.isprintable():
+    before, colon, name = reference.partition(":")
+    provider, slash, connected = before.partition("/")
+    if not colon or not name.strip() or not provider or (slash and not connected) or not reference.isprintable():
         raise UnknownModel(
             f"{reference!r:.80} is not a model reference.",
-            hint=f"Write PROVIDER:MODEL; providers are {', '.join(provider_names())}.",
+            hint=f"Write PROVIDER:MODEL or PROVIDER/CONNECTION:MODEL; providers are {', '.join(provider_names())}.",
         )
     factory = _factory(provider)
     check = getattr(factory, "check_model", None)
@@ -57,32 +99,47 @@ def model(reference: str) -> tuple[str, str]:
 
 
 class Providers:
-    """The providers of one event loop, one connection pool each.
+    """The providers of one event loop, one connection pool for each connection.
 
     Args:
-        options: Per provider, what its constructor takes: ``{"openai": {"base_url": …}}``.
+        options: What the constructors take, by provider or connection: ``{"openai": {"base_url": …}}``; or a function
+            that returns it, and raises `ProviderError` for a connection that there is not.
     """
 
-    def __init__(self, options: dict[str, dict[str, Any]] | None = None) -> None:
-        self._options = options or {}
+    def __init__(self, options: dict[str, Options] | Callable[[str], Options] | None = None) -> None:
+        self._options_of = options if callable(options) else _chosen_from(options or {})
         self._open: dict[str, Provider] = {}
 
     def __call__(self, reference: str) -> Provider:
         """Return the provider of a model reference.
 
         Raises:
-            UnknownModel: As `model` says.
+            UnknownModel: As `model` says; or there is no connection of that name (``credential_missing``).
         """
         name, _ = model(reference)
-        if name not in self._open:
-            self._open[name] = _factory(name)(**self._options.get(name, {}))
-        return self._open[name]
+        wanted = connection(reference)
+        if wanted not in self._open:
+            self._open[wanted] = open_provider(name, self._options_of(wanted))
+        return self._open[wanted]
 
     async def close(self) -> None:
         """Close the connections of all of them."""
         for provider in self._open.values():
             await provider.close()
         self._open.clear()
+
+
+def _chosen_from(options: dict[str, Options]) -> Callable[[str], Options]:
+    def choose(wanted: str) -> Options:
+        if "/" in wanted and wanted not in options:
+            raise UnknownModel(
+                f"There is no connection '{wanted:.100}'.",
+                hint="Give it an address: providers={'openai/NAME': {'base_url': …}}.",
+                code="credential_missing",
+            )
+        return options.get(wanted, {})
+
+    return choose
 
 
 async def reachable_models(timeout_s: float = 5.0) -> dict[str, list[str] | ProviderError]:

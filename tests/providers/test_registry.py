@@ -19,6 +19,8 @@ from tests.stub_server import Stub
         ("openai:gpt-4o", ("openai", "gpt-4o")),
         ("ollama:llama3.2:1b", ("ollama", "llama3.2:1b")),
         ("simulated:steady?latency_ms=5", ("simulated", "steady?latency_ms=5")),
+        ("openai/eu:gpt-4o", ("openai", "gpt-4o")),
+        ("openai:meta-llama/llama-3", ("openai", "meta-llama/llama-3")),
     ],
 )
 def test_a_reference_is_provider_and_model(reference: str, parts: tuple[str, str]) -> None:
@@ -32,6 +34,10 @@ def test_a_reference_is_provider_and_model(reference: str, parts: tuple[str, str
         ("openai:", "unknown_model", "PROVIDER:MODEL"),
         ("openai:  ", "unknown_model", "PROVIDER:MODEL"),
         (":gpt-4o", "unknown_model", "PROVIDER:MODEL"),
+        ("openai/:gpt-4o", "unknown_model", "PROVIDER/CONNECTION:MODEL"),
+        ("openai/gpt-4o", "unknown_model", "PROVIDER:MODEL"),
+        ("/eu:gpt-4o", "unknown_model", "PROVIDER:MODEL"),
+        ("nope/eu:x", "unknown_provider", "There are: ollama, openai, simulated"),
         ("", "unknown_model", "openai"),
         ("nope:x", "unknown_provider", "There are: ollama, openai, simulated"),
         ("opnai:gpt-4o", "unknown_provider", "Did you mean 'openai'?"),
@@ -56,6 +62,20 @@ def test_one_provider_serves_all_its_models() -> None:
     assert isinstance(providers("simulated:echo"), Simulated)
     run_async(providers.close())
     assert providers("openai:a") is not first
+
+
+def test_a_provider_may_have_several_connections() -> None:
+    providers = Providers({"openai/eu": {"base_url": "http://eu:1/v1"}, "openai": {"base_url": "http://us:1/v1"}})
+    assert providers("openai/eu:a").endpoint == "http://eu:1/v1"
+    assert providers("openai/eu:b") is providers("openai/eu:a")
+    assert providers("openai:a").endpoint == "http://us:1/v1"
+    with pytest.raises(UnknownModel) as caught:
+        providers("openai/asia:a")
+    assert caught.value.code == "credential_missing"
+
+
+def test_providers_that_connect_take_credentials() -> None:
+    assert [name for name in registry.provider_names() if registry.takes_credentials(name)] == ["ollama", "openai"]
 
 
 def test_every_provider_is_asked_for_its_models(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,11 @@ from promptcard_ext.providers.body import Bodies
 from promptcard_ext.providers.fields import label, token_count
 from promptcard_ext.providers.http import Http
 from promptcard_ext.providers.json_text import to_json
+from promptcard_ext.providers.listing import models_of
 from promptcard_ext.providers.ollama.address import OLLAMA_URL, address
-from promptcard_ext.providers.ollama.listing import models_at
 from promptcard_ext.providers.ollama.reply import Chat
 from promptcard_ext.providers.ollama.request import fields
+from promptcard_ext.providers.outbound import Guard
 from promptcard_ext.providers.reading import as_object
 from promptcard_ext.providers.vectors import Vectors, in_batches
 
@@ -26,14 +27,16 @@ class Ollama:
 
     Args:
         base_url: Address; default ``OLLAMA_HOST``, else port 11434 on this machine.
+        api_key: For one behind a proxy that wants it as a bearer token; default none.
+        guard: Where may be called; see `Http`.
     """
 
     name = "ollama"
     price_key = "ollama"
 
-    def __init__(self, base_url: str | None = None) -> None:
+    def __init__(self, base_url: str | None = None, api_key: str = "", guard: Guard | None = None) -> None:
         self._url = address(base_url or os.environ.get("OLLAMA_HOST") or OLLAMA_URL)
-        self._http = Http("Ollama", self._url)
+        self._http = Http("Ollama", self._url, api_key.strip(), guard)
         self.endpoint, self.limit_key = self._http.endpoint, self._http.limit_key
         self._bodies = Bodies(fields)
 
@@ -74,7 +77,7 @@ class Ollama:
 
     async def list_models(self) -> list[str]:
         """Return the models that are pulled; see `core.ports.Provider`."""
-        return await models_at(self._url, self._http.refusal)
+        return await models_of(self._http, "/api/tags", "models", "model")
 
     async def close(self) -> None:
         """Close connections."""

@@ -16,10 +16,11 @@ from promptcard_ext.providers.body import Bodies
 from promptcard_ext.providers.fields import label
 from promptcard_ext.providers.http import Http, has_credentials
 from promptcard_ext.providers.json_text import to_json
+from promptcard_ext.providers.listing import models_of
 from promptcard_ext.providers.openai_compatible import request as asked
-from promptcard_ext.providers.openai_compatible.listing import models_at
 from promptcard_ext.providers.openai_compatible.reply import reply, tokens
 from promptcard_ext.providers.openai_compatible.stream import Stream
+from promptcard_ext.providers.outbound import Guard
 from promptcard_ext.providers.reading import as_object
 from promptcard_ext.providers.vectors import Vectors, in_batches
 
@@ -35,19 +36,25 @@ class OpenAICompatible:
             need none.
         max_tokens_field: What ``max_tokens`` is called: default ``max_completion_tokens`` at OpenAI, whose reasoning
             models refuse the old name, and ``max_tokens`` elsewhere, where the new one may be unknown.
+        guard: Where may be called; see `Http`.
     """
 
     name = "openai"
+    public_url = OPENAI_URL
 
     def __init__(
-        self, base_url: str | None = None, api_key: str | None = None, max_tokens_field: str | None = None
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        max_tokens_field: str | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._url = (base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL).rstrip("/")
         if api_key is None:
             api_key = "" if has_credentials(self._url) else os.environ.get("OPENAI_API_KEY", "")
         # A key that was read from a file tends to end with a line break, which no header may have.
         self._key = api_key.strip()
-        self._http = Http("OpenAI API", self._url, self._key)
+        self._http = Http("OpenAI API", self._url, self._key, guard)
         self.endpoint, self.limit_key = self._http.endpoint, self._http.limit_key
         # Another server's model may carry an OpenAI name; OpenAI's prices say nothing about it.
         self.price_key = "openai" if _is_openai(self.endpoint) else ""
@@ -104,7 +111,7 @@ class OpenAICompatible:
     async def list_models(self) -> list[str]:
         """Return the models that the endpoint offers; see `core.ports.Provider`."""
         self._need_key()
-        return await models_at(self._url, self._key, self._http.refusal)
+        return await models_of(self._http, "/models", "data", "id")
 
     async def close(self) -> None:
         """Close connections."""

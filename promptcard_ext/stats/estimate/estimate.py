@@ -97,7 +97,8 @@ def estimate(
     _check(cached, concurrency)
 
     def price_of(reference: str) -> Price | None:
-        key, _, model = reference.partition(":")
+        connection, _, model = reference.partition(":")
+        key = connection.partition("/")[0]
         provider = provider_of(reference) if provider_of is not None else None
         endpoint = provider.endpoint if provider is not None else ""
         return book.find(provider.price_key if provider is not None else key, model, endpoint=endpoint)
