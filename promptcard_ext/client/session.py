@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
+from promptcard_ext.client.credentials import Credentials, Granted
 from promptcard_ext.client.discovery import Address
 from promptcard_ext.core import errors, wire
 
@@ -40,9 +41,11 @@ class Session:
 
     Args:
         address: Where the server is.
+        exchange: Whether to work with short-lived tokens of the server's own, for which the address's is exchanged.
+            A server that has none gets the address's.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, exchange: bool = False) -> None:
         try:
             parts = urlsplit(address.url)
             self._host, self._port = parts.hostname or "", parts.port
@@ -58,11 +61,12 @@ class Session:
         self._base = parts.path.rstrip("/") + "/" + API
         self._lock = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
+        self.credentials = Credentials(self.address.token, self._ask_for_token if exchange else None)
 
     @property
     def headers(self) -> dict[str, str]:
-        """What lets us in."""
-        return {"Authorization": f"token {self.address.token}"} if self.address.token else {}
+        """What lets us in without any exchange."""
+        return self.credentials.given
 
     def url(self, *path: str, **query: Any) -> str:
         """Return the path of a resource below the API, with its parts quoted."""
@@ -88,8 +92,33 @@ class Session:
             PromptCardError: What the server answered, as the class that fits its status.
             Unavailable: The server does not answer (``server_unreachable``).
         """
-        sent = {**self.headers, "Content-Type": "application/json", **(headers or {})}
-        safe = method in ("GET", "PUT") or "Idempotency-Key" in sent
+        safe = method in ("GET", "PUT") or "Idempotency-Key" in (headers or {})
+        credentials = self.credentials.headers()
+        status, answer = self._persist(method, url, body, {**credentials, **(headers or {})}, safe)
+        # Refused is not done, so that any request may be repeated.
+        if status == 401 and self.credentials.give_up(credentials):
+            credentials = self.credentials.headers()
+            status, answer = self._persist(method, url, body, {**credentials, **(headers or {})}, safe)
+        if status >= 300:
+            raise _error(status, answer)
+        return answer
+
+    def _ask_for_token(self) -> Granted | None:
+        """Exchange the address's token for one of the server's own; None from a server that has no such thing."""
+        body = wire.encode({"purpose": "kernel"})
+        status, answer = self._persist("POST", self.url("auth", "exchange"), body, self.headers, safe=True)
+        if status == 404:
+            return None
+        if status >= 300:
+            raise _error(status, answer)
+        try:
+            return msgspec.json.decode(answer, type=Granted)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise _not_json() from None
+
+    def _persist(self, method: str, url: str, body: bytes, headers: dict[str, str], safe: bool) -> tuple[int, bytes]:
+        """Make a request, and again while the server is away; return status and body of the answer."""
+        sent = {"Content-Type": "application/json", **headers}
         for attempt in range(RETRIES + 1):
             try:
                 with self._lock:
@@ -103,10 +132,8 @@ class Session:
                     ) from None
                 wait = None
             else:
-                if status < 300:
-                    return answer
                 if status != 503 or not safe or attempt == RETRIES:
-                    raise _error(status, answer)
+                    return status, answer
             time.sleep(wait if wait is not None else 0.3 * 2**attempt)
         raise AssertionError("the loop above returns or raises")
 
@@ -139,9 +166,13 @@ def _decoded(answer: bytes) -> Any:
     try:
         return msgspec.json.decode(answer)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise errors.Unavailable(
-            "The server's answer is not JSON.", hint="Is this a Prompt Cards server?", code="answer_invalid"
-        ) from None
+        raise _not_json() from None
+
+
+def _not_json() -> errors.Unavailable:
+    return errors.Unavailable(
+        "The server's answer is not JSON.", hint="Is this a Prompt Cards server?", code="answer_invalid"
+    )
 
 
 def _error(status: int, answer: bytes) -> errors.PromptCardError:

@@ -48,12 +48,15 @@ async def follow(session: Session, workspace: str, run_id: str, after: int = 0) 
     decoder = msgspec.json.Decoder(StreamEvent)
     loop = asyncio.get_running_loop()
     seen, wait = loop.time(), 0.2  # `seen`: when the server was there the last time
+    headers, renewed = session.headers, False
     while True:
         url = _socket_url(session, session.url("workspaces", workspace, "runs", run_id, "events", after=after))
         try:
+            headers = await asyncio.to_thread(session.credentials.headers)
             async with connect(
-                url, additional_headers=session.headers, max_size=MAX_MESSAGE_BYTES, proxy=None, open_timeout=30
+                url, additional_headers=headers, max_size=MAX_MESSAGE_BYTES, proxy=None, open_timeout=30
             ) as socket:
+                renewed = False
                 try:
                     async for message in socket:
                         event = decoder.decode(message)
@@ -64,9 +67,13 @@ async def follow(session: Session, workspace: str, run_id: str, after: int = 0) 
                 finally:
                     seen = loop.time()
         except InvalidStatus as refusal:
-            if refusal.response.status_code not in _LATER:
-                raise _error(refusal.response.status_code, bytes(refusal.response.body or b"")) from None
-        except (ConnectionClosed, WebSocketException, OSError, TimeoutError):
+            status = refusal.response.status_code
+            if status == 401 and not renewed and session.credentials.give_up(headers):
+                renewed = True
+                continue
+            if status not in _LATER:
+                raise _error(status, bytes(refusal.response.body or b"")) from None
+        except (ConnectionClosed, WebSocketException, OSError, TimeoutError, Unavailable):
             pass
         if loop.time() - seen > GIVE_UP_S:
             raise Unavailable(

@@ -30,14 +30,14 @@ def connect(url: str | None = None, token: str = "", workspace: str = "personal"
 
     Args:
         url: Base URL of a Jupyter server.
-        token: Its token.
+        token: Its token, or one of Prompt Cards itself.
         workspace: Slug or id of one of your workspaces.
 
     Raises:
         Unavailable: There is no server, or it does not answer.
         NotFound: There is no such workspace.
     """
-    session = Session(Address(url.rstrip("/") + "/", token) if url else find_server())
+    session = Session(Address(url.rstrip("/") + "/", token) if url else find_server(), exchange=True)
     try:
         return Workspace(WorkspaceApi(session, workspace))
     except BaseException:

@@ -21,8 +21,9 @@ TOKEN = "s3cret-t0ken"
 @pytest.fixture
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder for the records of Jupyter servers."""
-    for name in ("PROMPTCARDS_URL", "PROMPTCARDS_TOKEN", "JPY_PARENT_PID"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith(("PROMPTCARDS_", "JPY_", "JUPYTERHUB_")):
+            monkeypatch.delenv(name)
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     return tmp_path
 
@@ -57,6 +58,46 @@ def test_the_server_that_started_the_kernel_goes_before_a_younger_one(
     assert find_server().url == "http://localhost:8889/"
     monkeypatch.setenv("JPY_PARENT_PID", "8888")
     assert find_server().url == "http://localhost:8888/"
+
+
+HUB = {"JUPYTERHUB_API_TOKEN": TOKEN, "JUPYTERHUB_BASE_URL": "/base/"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        (
+            {"JUPYTERHUB_PUBLIC_HUB_URL": "https://hub.example/base/hub/"},
+            "https://hub.example/base/services/promptcards/",
+        ),
+        ({"PROMPTCARDS_URL": "http://box:1/base/services/cards"}, "http://box:1/base/services/cards/"),
+    ],
+)
+def test_on_a_hub_its_service_is_used_with_the_hubs_token(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str
+) -> None:
+    write_record(runtime, 8888)
+    for name, value in {**HUB, **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert tuple(find_server()) == (expected, TOKEN)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://box:1", "http://box:1/services/cards", "http://box:1/x/base/services/", "http://[::1"]
+)
+def test_the_hubs_token_is_for_its_services_only(runtime: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    for name, value in {**HUB, "PROMPTCARDS_URL": url}.items():
+        monkeypatch.setenv(name, value)
+    assert find_server().token == ""
+    monkeypatch.setenv("PROMPTCARDS_TOKEN", "given")
+    assert find_server().token == "given"
+
+
+def test_a_hub_that_does_not_know_its_address_is_no_server(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**HUB, "JUPYTERHUB_PUBLIC_HUB_URL": ""}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Unavailable):
+        find_server()
 
 
 def test_records_of_dead_servers_are_skipped(runtime: Path, monkeypatch: pytest.MonkeyPatch, dead_pid: int) -> None:

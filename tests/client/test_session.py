@@ -34,6 +34,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
         self.answers: list[bytes] = []
         self.requests: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -54,6 +55,7 @@ class Server:
         headers = dict(line.decode().strip().lower().split(": ", 1) for line in iter(lines.readline, b"\r\n"))
         lines.read(int(headers.get("content-length", 0)))
         self.requests.append(first)
+        self.headers.append(headers)
         reply = self.answers.pop(0)
         connection.sendall(reply)
         return reply != DROP
