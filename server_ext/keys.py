@@ -7,6 +7,7 @@ be replaced while everything runs. Servers and workers of one installation share
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import tempfile
@@ -19,6 +20,7 @@ from typing import Any, Literal
 from promptcard_ext.core.errors import SetupError
 
 Purpose = Literal["signing", "credentials", "audit"]
+log = logging.getLogger("promptcards")
 PURPOSES: tuple[Purpose, ...] = ("signing", "credentials", "audit")
 MIN_BYTES = 32
 
@@ -44,10 +46,24 @@ class KeyRing:
 
     Args:
         keys: For each purpose, the newest key first; none may be missing.
+        path: The file that they are from. When it changes, so does the ring: keys are replaced while servers run.
     """
 
-    def __init__(self, keys: dict[Purpose, tuple[Key, ...]]) -> None:
-        self._keys = keys
+    def __init__(self, keys: dict[Purpose, tuple[Key, ...]], path: Path | None = None) -> None:
+        self._known, self._path = keys, path
+        self._stamp = _stamp(path)
+
+    @property
+    def _keys(self) -> dict[Purpose, tuple[Key, ...]]:
+        # To look at the file's times takes two microseconds.
+        if self._path is not None and (stamp := _stamp(self._path)) not in (None, self._stamp):
+            self._stamp = stamp
+            try:
+                self._known = _read(self._path)
+            except (SetupError, OSError) as error:
+                # Half of an edit by hand: what was good a moment ago still is, until the file changes again.
+                log.warning("The keys stay as they were: %s", error)
+        return self._known
 
     def current(self, purpose: Purpose) -> Key:
         """Return the key that signs or encrypts."""
@@ -111,7 +127,7 @@ def load_ring(path: Path) -> KeyRing:
         SetupError: The file is not a ring, others may read it, or a key is too short (``keys_invalid``).
     """
     try:
-        return _read(path)
+        return KeyRing(_read(path), path)
     except FileNotFoundError:
         return _made(path)
     except OSError as error:
@@ -129,10 +145,19 @@ def _made(path: Path) -> KeyRing:
         pass
     finally:
         draft.unlink()
-    return _read(path)
+    return KeyRing(_read(path), path)
 
 
-def _read(path: Path) -> KeyRing:
+def _stamp(path: Path | None) -> tuple[int, int, int] | None:
+    """Return what tells one content of a file from the next; None when there is no file."""
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_ino, found.st_size) if found is not None else None
+
+
+def _read(path: Path) -> dict[Purpose, tuple[Key, ...]]:
     if path.stat().st_mode & 0o077:
         raise _invalid(path, "may be read by others: its mode must be 0600")
     try:
@@ -143,7 +168,7 @@ def _read(path: Path) -> KeyRing:
     for purpose, ring in keys.items():
         if not ring or any(len(key.secret) < MIN_BYTES for key in ring):
             raise _invalid(path, f"has no key for {purpose}, or one shorter than {MIN_BYTES} bytes")
-    return KeyRing(keys)
+    return keys
 
 
 def _as_keys(entries: Iterable[Any]) -> Iterable[Key]:

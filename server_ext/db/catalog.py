@@ -26,6 +26,8 @@ DEFINER_FUNCTIONS = {
     "pc.ensure_partitions(months_ahead integer)": "partitions are made by the owner",
     "pc.take_outbox(max_rows integer)": "one dispatcher serves all workspaces; it gets ids only",
     "pc.tasks_to_ring(older_than interval, max_rows integer)": "one sweeper serves all workspaces; it gets ids only",
+    "pc.workspaces_to_reseal(current_key text, after uuid, max_rows integer)": "an old sealing key is of all "
+    "workspaces; it gives their ids only",
     "pc.search_cards(wanted text, most integer)": "row security bars indexes of text; it gives ids of this workspace",
 }
 """The only functions that run with the owner's rights."""
@@ -36,6 +38,7 @@ OWNER_POLICY_TABLES = {
     "outbox": "pc.take_outbox",
     "card_search": "pc.search_cards",
     "tasks": "pc.tasks_to_ring",
+    "provider_credentials": "pc.workspaces_to_reseal",
     "test_executions_default": "pc.ensure_partitions moves rows out of it",
     "analytics_events_default": "pc.ensure_partitions moves rows out of it",
     "performance_metrics_default": "pc.ensure_partitions moves rows out of it",

@@ -104,6 +104,8 @@ def fill_workspace(connection: sa.Connection, workspace_id: uuid.UUID) -> None:
     add(tables.invitations, email="grace@example.com", role="member", created_by=user_id, **secret)
     add(tables.api_tokens, user_id=user_id, name="one", purpose="api", last_four="abcd", **secret)
     add(tables.idempotency_keys, key_hash=bytes(32), request_hash=bytes(32), status=201, body=b"{}")
+    add(tables.provider_credentials, provider="openai", name="default", base_url="https://api.openai.com/v1")
+    add(tables.network_rules, host="ollama.lan", port=11434)
     card = add(tables.prompt_cards, name="greet", latest_version=1, created_by=user_id)
     version = add(tables.card_versions, card_id=card.id, version=1, content={"messages": []}, content_hash="a" * 64)
     add(tables.card_labels, card_id=card.id, label="production", version_id=version.id)

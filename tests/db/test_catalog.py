@@ -174,6 +174,8 @@ VERBS = {
     "memberships": "DELETE INSERT SELECT UPDATE",
     "invitations": "INSERT SELECT",
     "api_tokens": "INSERT SELECT",
+    "provider_credentials": "DELETE INSERT SELECT UPDATE",
+    "network_rules": "DELETE INSERT SELECT",
     "idempotency_keys": "DELETE INSERT SELECT",
     "prompt_cards": "INSERT SELECT UPDATE",
     "card_versions": "INSERT SELECT",

@@ -8,6 +8,7 @@ from server_ext.db.tables.accounts import memberships, user_identities, users, w
 from server_ext.db.tables.api_tokens import api_tokens
 from server_ext.db.tables.cards import card_labels, card_search, card_versions, prompt_cards, test_cases
 from server_ext.db.tables.columns import SafeText, metadata
+from server_ext.db.tables.credentials import network_rules, provider_credentials
 from server_ext.db.tables.facts import analytics_events, audit_log, performance_metrics
 from server_ext.db.tables.invitations import invitations
 from server_ext.db.tables.requests import idempotency_keys
@@ -37,11 +38,13 @@ __all__ = [
     "is_partition",
     "memberships",
     "metadata",
+    "network_rules",
     "outbox",
     "performance_metrics",
     "price_book",
     "price_overrides",
     "prompt_cards",
+    "provider_credentials",
     "reports",
     "rollup_hours",
     "rollup_latency",

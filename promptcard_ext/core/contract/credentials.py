@@ -1,0 +1,127 @@
+"""Keys of model providers and private hosts, as the server takes and shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9._-]{0,48}[a-z0-9])?$", max_length=50)]
+ProviderName = Annotated[str, Meta(min_length=1, max_length=100)]
+Url = Annotated[str, Meta(min_length=1, max_length=2000)]
+Key = Annotated[str, Meta(min_length=1, max_length=4000)]
+
+
+class Credential(Struct, frozen=True):
+    """A connection to a model provider. Its key is never shown.
+
+    Attributes:
+        provider: Name of the provider in model references, such as ``openai``.
+        name: Name of the connection; ``openai/NAME:MODEL`` asks for it, and ``default`` is taken without a name.
+        base_url: Where it calls; always in the same form.
+        has_key: Whether a key is stored. A change of scheme, host or port without a key takes the old one away.
+        last_four: The end of the key; null without a key, or with one shorter than twelve characters.
+        revision: Goes up whenever the key changes or is taken away.
+        enabled: Whether runs may use it.
+        created_by: Who saved it first; null when that was the system.
+        last_used_at: When a worker last used it, exact to an hour; null for never.
+    """
+
+    id: UUID
+    provider: str
+    name: str
+    base_url: str
+    has_key: bool
+    last_four: str | None
+    revision: int
+    enabled: bool
+    created_by: UUID | None
+    created_at: datetime
+    updated_at: datetime
+    last_used_at: datetime | None
+
+
+class NewCredential(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to save.
+
+    Attributes:
+        base_url: Default: where everybody calls this provider, if there is such a place.
+        key: Printable ASCII; blanks around it are taken off. None for a server that wants none.
+    """
+
+    provider: ProviderName
+    name: Name = "default"
+    base_url: Url | None = None
+    key: Key | None = None
+    enabled: bool = True
+
+    def __repr__(self) -> str:
+        return f"NewCredential({self.provider!r}, {self.name!r})"
+
+
+class CredentialPatch(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to change.
+
+    Attributes:
+        base_url: A new scheme, host or port takes the stored key away unless ``key`` is given too.
+        key: A new key; null takes the stored one away.
+    """
+
+    name: Name | UnsetType = UNSET
+    base_url: Url | UnsetType = UNSET
+    key: Key | UnsetType | None = UNSET
+    enabled: bool | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        return "CredentialPatch(…)"
+
+
+class CredentialTest(Struct, frozen=True):
+    """What came of asking a provider for its models.
+
+    Attributes:
+        ok: Whether it answered with a list.
+        models: At most 1,000 of them.
+        code: Code of the error when it did not.
+        message: What went wrong then.
+        hint: What to do about it.
+    """
+
+    ok: bool
+    models: list[str] = []
+    code: str | None = None
+    message: str = ""
+    hint: str = ""
+
+
+class NetworkRule(Struct, frozen=True):
+    """A host and port that this workspace's credentials may call although it is private.
+
+    Attributes:
+        host: A name in lower case, or an IP address without brackets.
+        note: What it is for.
+        created_by: Who allowed it.
+    """
+
+    id: UUID
+    host: str
+    port: int
+    note: str
+    created_by: UUID | None
+    created_at: datetime
+
+
+class NewNetworkRule(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to allow.
+
+    Attributes:
+        host: A name, or an IP address in its usual form.
+        port: 1 to 65,535.
+        note: What it is for.
+    """
+
+    host: Annotated[str, Meta(min_length=1, max_length=253)]
+    port: Annotated[int, Meta(ge=1, le=65535)]
+    note: Annotated[str, Meta(max_length=500)] = ""
