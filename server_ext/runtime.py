@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import ipaddress
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from server_ext import embedded
+from server_ext.cache import Cache, Shared
 from server_ext.db import catalog, migrate, partitions
 from server_ext.db.engine import Database
 from server_ext.jobs.live import Listener
 from server_ext.jobs.queue import Doorbell
 from server_ext.jobs.relay import Relay
 from server_ext.keys import KeyRing, load_ring
+from server_ext.limits import Limiter, limits_from
+from server_ext.news import News
+from server_ext.redis_line import RedisLine
 from server_ext.settings import Settings
 from server_ext.supervisor import WorkerProcess
 
@@ -58,6 +66,8 @@ class Runtime:
         exports: Connections of exports, which may take minutes, and `export_pool` their threads.
         watch: Connections of what must answer when all others are busy, and `watch_pool` its threads.
         actors: Who showed which credential.
+        cache: Values that need not be read again, as long as `news` does not say that they have changed.
+        limiter: Who may ask how often.
         worker: The worker process of this server, unless it was told to have none.
     """
 
@@ -67,6 +77,9 @@ class Runtime:
     database: Database
     doorbell: Doorbell
     relay: Relay
+    cache: Cache
+    limiter: Limiter
+    news: News
     exports: Database
     watch: Database
     actors: KnownActors
@@ -78,6 +91,7 @@ class Runtime:
     @classmethod
     def start(cls, settings: Settings, *, pool_size: int = 8, with_worker: bool = True) -> Runtime:
         """Start everything; see `ready_services` for what may be wrong."""
+        limits = limits_from(settings.limits)
         services = ready_services(settings)
         # One more than threads that serve requests: the relay's.
         keys = load_ring(settings.keys_path)
@@ -86,6 +100,8 @@ class Runtime:
         from server_ext.services.known_actors import KnownActors
 
         watch = Database(services.database_url, pool_size=WATCH_THREADS, keys=keys)
+        installation = installation_id(services.database_url)
+        cache = Cache(Shared(RedisLine(services.redis_url), installation, seal_key(keys)))
         runtime = cls(
             settings=settings,
             services=services,
@@ -93,6 +109,9 @@ class Runtime:
             database=database,
             doorbell=doorbell,
             relay=Relay(database, doorbell),
+            cache=cache,
+            limiter=Limiter(RedisLine(services.redis_url), installation, limits),
+            news=News(services.database_url, cache),
             exports=Database(services.database_url, EXPORT_THREADS, keys=keys, statement_timeout_s=EXPORT_TIMEOUT_S),
             watch=watch,
             actors=KnownActors(watch),
@@ -100,6 +119,7 @@ class Runtime:
             watch_pool=ThreadPoolExecutor(WATCH_THREADS, thread_name_prefix="promptcards-watch"),
         )
         runtime.relay.start()
+        runtime.news.start()
         if with_worker:
             runtime.worker = WorkerProcess(settings)
         return runtime
@@ -112,12 +132,26 @@ class Runtime:
                 rest.callback(database.close)
             for pool in (self.export_pool, self.watch_pool):
                 rest.callback(pool.shutdown, wait=False, cancel_futures=True)
-            rest.callback(self.doorbell.close)
+            for line in (self.doorbell, self.cache, self.limiter):
+                rest.callback(line.close)
             rest.callback(self.relay.close)
+            rest.callback(self.news.close)
             if self.listener is not None:
                 rest.callback(self.listener.close)
             if self.worker is not None:
                 rest.callback(self.worker.close)
+
+
+def installation_id(database_url: str) -> str:
+    """Return what sets this installation apart from others on the same Redis: its database, which they cannot share."""
+    url = sa.make_url(database_url)
+    place = f"{url.host or url.query.get('host')}:{url.port}/{url.database}"
+    return hashlib.blake2b(place.encode(), digest_size=8).hexdigest()
+
+
+def seal_key(keys: KeyRing) -> bytes:
+    """Return the secret that cached values are sealed with, which is good for nothing else."""
+    return hmac.digest(keys.current("signing").secret, b"promptcards cache", "sha256")
 
 
 def is_loopback(ip: str) -> bool:

@@ -19,6 +19,7 @@ class Settings:
         owner_database_url: PostgreSQL URL of the owning role, needed only to migrate.
         redis_url: Redis or Valkey URL, or None to use the embedded server.
         keys_file: Where the secrets of the installation are (``PROMPTCARDS_KEYS_FILE``); None for ``home/keys.json``.
+        limits: Rate limits that differ from ours (``PROMPTCARDS_LIMITS``), see `server_ext.limits.rates`.
     """
 
     home: Path
@@ -26,6 +27,7 @@ class Settings:
     owner_database_url: str | None = None
     redis_url: str | None = None
     keys_file: Path | None = None
+    limits: str | None = None
 
     @property
     def keys_path(self) -> Path:
@@ -43,4 +45,5 @@ class Settings:
             owner_database_url=os.environ.get("PROMPTCARDS_OWNER_DATABASE_URL") or None,
             redis_url=os.environ.get("PROMPTCARDS_REDIS_URL") or None,
             keys_file=Path(keys).expanduser().absolute() if (keys := os.environ.get("PROMPTCARDS_KEYS_FILE")) else None,
+            limits=os.environ.get("PROMPTCARDS_LIMITS") or None,
         )
