@@ -34,7 +34,8 @@ performance_metrics = sa.Table(
     postgresql_partition_by='RANGE ("timestamp")',
 )
 
-# seq, prev_hash and hash are made by a trigger; server_default only tells SQLAlchemy not to ask for them.
+# prev_hash and hash are made by a trigger; server_default only tells SQLAlchemy not to ask for them. Number and time of
+# a sealed entry are the writer's, because the seal covers them.
 audit_log = sa.Table(
     "audit_log",
     metadata,
@@ -49,4 +50,14 @@ audit_log = sa.Table(
     document("detail", "{}"),
     sa.Column("prev_hash", sa.LargeBinary, nullable=False, server_default=sa.FetchedValue()),
     sa.Column("hash", sa.LargeBinary, nullable=False, server_default=sa.FetchedValue()),
+    short("actor_role", nullable=True),
+    short("via", nullable=True),
+    short("address", nullable=True),
+    short("request_id", nullable=True),
+    short("key_id", nullable=True),
+    sa.Column("mac", sa.LargeBinary),
+    sa.Index("audit_log_actor_idx", "workspace_id", "actor_id", "seq"),
+    sa.Index("audit_log_action_idx", "workspace_id", "action", "seq"),
+    sa.Index("audit_log_object_idx", "workspace_id", "object_id", "seq"),
+    sa.Index("audit_log_time_idx", "workspace_id", "at"),
 )
