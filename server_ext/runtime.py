@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -23,6 +25,7 @@ from server_ext.keys import KeyRing, load_ring
 from server_ext.limits import Limiter, limits_from
 from server_ext.news import News
 from server_ext.redis_line import RedisLine
+from server_ext.services.changes import Change
 from server_ext.settings import Settings
 from server_ext.supervisor import WorkerProcess
 
@@ -118,11 +121,21 @@ class Runtime:
             export_pool=ThreadPoolExecutor(EXPORT_THREADS, thread_name_prefix="promptcards-export"),
             watch_pool=ThreadPoolExecutor(WATCH_THREADS, thread_name_prefix="promptcards-watch"),
         )
+        runtime.news.subscribe(runtime.heard)
         runtime.relay.start()
         runtime.news.start()
         if with_worker:
             runtime.worker = WorkerProcess(settings)
         return runtime
+
+    def remembered_rights(self, user_id: UUID, load: Callable[[], bytes]) -> bytes:
+        """Return what is remembered of a user's rights, or what ``load`` returns."""
+        return self.cache.get("perms", None, str(user_id), load)
+
+    def heard(self, change: Change | None) -> None:
+        """Check credentials anew when a session, token or user has ended, or when that may have been missed."""
+        if change is None or change.family == "session":
+            self.actors.forget()
 
     def close(self) -> None:
         """Stop the worker and the relay, close the connections, detach from the services."""

@@ -1,96 +1,83 @@
-"""Cards, their versions, drafts and cases."""
+"""Cards, and searching for them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from msgspec import Meta, Struct
-
 from promptcard_ext.core.card import Card
-from promptcard_ext.core.case import Case
-from promptcard_ext.core.errors import CardError
-from server_ext.api.operation import UPLOAD_BYTES, Call, Operations
-from server_ext.services import cards, cases
+from promptcard_ext.core.contract.cards import (
+    CardFound,
+    CardHead,
+    CardPatch,
+    CardQuery,
+    FetchQuery,
+    RegisteredCard,
+    Saved,
+    SearchQuery,
+)
+from promptcard_ext.core.contract.page import Page
+from server_ext.api.operation import Call, Operations
+from server_ext.services import card_search, card_versions, cards
 
 operations = Operations("cards")
-C = "workspaces/{workspace}/cards"
+CARDS = "workspaces/{workspace}/cards"
+CARD = CARDS + "/{card}"
 
 
-class CardQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of the list of cards."""
-
-    after: str = ""
-    limit: Annotated[int, Meta(ge=1, le=200)] = 50
-
-
-class CaseQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters of the list of cases."""
-
-    after: Annotated[int, Meta(ge=-1, le=10**9)] = -1
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 200
-
-
-class Cases(Struct, forbid_unknown_fields=True):
-    """All cases of a card."""
-
-    cases: list[Case]
-
-
-@operations.get(C, action="prompt:read", query=CardQuery)
-def list_cards(call: Call) -> Any:
+@operations.get(CARDS, action="prompt:read", query=CardQuery, answer=Page[CardHead])
+def list_cards(call: Call) -> Page[CardHead]:
     """List cards, by name."""
-    found = cards.list_cards(call.scope, call.query.after, call.query.limit)
-    return {"cards": found, "next": found[-1]["name"] if len(found) == call.query.limit else None}
+    return cards.list_cards(call.scope, call.query)
 
 
-@operations.post(C, action="prompt:create", body=Card, status=201, also=(200,), idempotent=True)
-def save_card(call: Call) -> Any:
+@operations.post(CARDS, action="prompt:create", body=Card, answer=Saved, status=201, also=(200,), idempotent=True)
+def save_card(call: Call) -> Saved:
     """Save a card as its next version.
 
-    201 when there is a new version, 200 when one had this content already.
+    201 when there is a new version, 200 when one had this content already. Title, description and tags belong to the
+    card and not to the version; they are taken over in any case. An archived card is in use again.
     """
     saved = cards.save_version(call.scope, call.body)
     call.status = 201 if saved.created else 200
     return saved
 
 
-@operations.get(C + "/{card}", action="prompt:read")
-def get_card(call: Call) -> Any:
-    """Return the head of a card; its revision is the ETag."""
-    head = cards.get(call.scope, call.path["card"])
-    call.header("ETag", f'"{head["revision"]}"')
-    return head
+@operations.get("workspaces/{workspace}/search", action="prompt:read", query=SearchQuery, answer=Page[CardFound])
+def search_cards(call: Call) -> Page[CardFound]:
+    """Search for cards, the best first.
+
+    All words must be in name, title, tags, description or latest version, or begin a word there; when few cards have
+    them, those whose name, title or tags resemble the text come after them.
+    """
+    return card_search.search(call.scope, call.query)
 
 
-@operations.put(C + "/{card}/draft", action="prompt:update", body=dict[str, Any], conditional=True)
-def save_draft(call: Call) -> Any:
-    """Replace the draft; ``If-Match`` names the revision it is based on."""
-    match = call.if_match.strip().strip('"')
-    if not match.isdecimal() or len(match) > 18:
-        raise CardError(
-            "A draft is saved with 'If-Match' naming the revision it is based on.",
-            hint="Read the card first; its ETag is the revision.",
-            code="if_match_missing",
-        )
-    head = cards.save_draft(call.scope, call.path["card"], call.body, int(match))
-    call.header("ETag", f'"{head["revision"]}"')
-    return head
+@operations.get(CARD, action="prompt:read", answer=CardHead, etag=True)
+def get_card(call: Call) -> CardHead:
+    """Return a card without its content, by name or id."""
+    return cards.get(call.scope, call.path["card"])
 
 
-@operations.get(C + "/{card}/versions", action="prompt:read")
-def list_versions(call: Call) -> Any:
-    """List all versions, oldest first."""
-    return {"versions": cards.versions(call.scope, call.path["card"])}
+@operations.patch(CARD, action="prompt:update", body=CardPatch, answer=CardHead, conditional=True, etag=True)
+def update_card(call: Call) -> CardHead:
+    """Change title, description or tags."""
+    return cards.update(call.scope, call.path["card"], call.body, call.match)
 
 
-@operations.get(C + "/{card}/cases", action="test:read", query=CaseQuery)
-def list_cases(call: Call) -> Any:
-    """List cases, in order."""
-    found = cases.list_cases(call.scope, call.path["card"], call.query.after, call.query.limit)
-    return {"cases": found, "next": found[-1]["position"] if len(found) == call.query.limit else None}
+@operations.delete(CARD, action="prompt:delete", conditional=True)
+def archive_card(call: Call) -> None:
+    """Take a card out of use.
+
+    Its versions stay for the runs that used them, its name stays taken, and it can be restored.
+    """
+    cards.archive(call.scope, call.path["card"], call.match)
 
 
-@operations.put(C + "/{card}/cases", action="test:create", body=Cases, max_body=UPLOAD_BYTES)
-def replace_cases(call: Call) -> Any:
-    """Replace all cases."""
-    return {"count": cases.replace_all(call.scope, call.path["card"], call.body.cases)}
+@operations.post(CARD + "/restore", action="prompt:update", answer=CardHead, etag=True)
+def restore_card(call: Call) -> CardHead:
+    """Take an archived card into use again."""
+    return cards.restore(call.scope, call.path["card"])
+
+
+@operations.get(CARD + "/fetch", action="prompt:read", query=FetchQuery, answer=RegisteredCard, etag=True)
+def fetch_card(call: Call) -> RegisteredCard:
+    """Fetch a version of a card for use in a program: by number, by label, or the latest."""
+    return card_versions.resolve(call.scope, call.path["card"], call.query.which)

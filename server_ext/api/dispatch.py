@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptcard_ext.core import wire
-from promptcard_ext.core.errors import CardError, RateLimited, Unauthenticated
+from promptcard_ext.core.errors import CardError, NotFound, RateLimited, Unauthenticated
 from server_ext.api.operation import Call, Download, Operation
 from server_ext.api.reading import check_size, read_body, read_query
 from server_ext.api.sparse import only_fields
@@ -91,7 +91,7 @@ class Dispatch:
         """Return the call and the right by which it is made: authenticated, within limits, authorised, well formed."""
         operation, incoming = self._operation, self._incoming
         if any(len(value) > MAX_PARAMETER for value in incoming.path.values()):
-            raise CardError(f"A part of the path is longer than {MAX_PARAMETER} characters.", code="request_invalid")
+            raise NotFound("There is nothing of so long a name.")
         actor = self._actor()
         right = self._authorised(actor) if actor is not None else None
         self._limit(actor, right)

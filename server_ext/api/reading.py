@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -15,6 +16,7 @@ from promptcard_ext.core.errors import CardError
 T = TypeVar("T")
 MAX_BODY_BYTES = 2_000_000
 MAX_DEPTH = 64
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 # What Jupyter takes from the query, and what every list and object has.
 _NOT_OURS = frozenset({"token", "_xsrf", "fields"})
 
@@ -31,9 +33,14 @@ def read_body(raw: bytes, kind: type[T], limit: int = MAX_BODY_BYTES) -> T:
         value = json.loads(raw.decode("utf-8") or "{}", object_pairs_hook=_unique, parse_constant=_no_number)
         if _deeper_than(value, MAX_DEPTH):
             _refuse(f"it is nested deeper than {MAX_DEPTH}")
+        if _SURROGATE.search(raw):
+            json.dumps(value, ensure_ascii=False).encode()
         return msgspec.convert(value, kind)
     except UnicodeDecodeError:
         _refuse("it is not UTF-8")
+    except UnicodeEncodeError:
+        # It could be stored, but no answer could give it back.
+        _refuse("it has half of a surrogate pair, which is no character")
     except RecursionError:
         _refuse(f"it is nested deeper than {MAX_DEPTH}")
     except ValueError as error:  # also msgspec's and json's

@@ -7,7 +7,7 @@ from typing import Any
 
 from jupyter_server.utils import url_path_join
 
-from server_ext.api import cards, health, reports, runs, workspaces
+from server_ext.api import cards, generations, health, prices, reports, runs, usage, workspaces
 from server_ext.api.events_ws import RunEventsHandler
 from server_ext.api.handler import OperationHandler
 from server_ext.api.nothing import NothingHereHandler
@@ -19,7 +19,15 @@ OPERATIONS: tuple[Operation, ...] = (
     *health.operations.all,
     *workspaces.operations.all,
     *cards.operations.all,
+    *drafts.operations.all,
+    *versions.operations.all,
+    *labels.operations.all,
+    *tags.operations.all,
+    *cases.operations.all,
     *runs.operations.all,
+    *generations.operations.all,
+    *prices.operations.all,
+    *usage.operations.all,
     *reports.operations.all,
 )
 # Paths that stay open, each with the action that it asks for.

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from promptcard_ext.core.contract.page import Page
+from promptcard_ext.core.contract.regrades import Regraded, RegradeSpec
 from promptcard_ext.core.contract.runs import (
     ExportQuery,
     ItemQuery,
+    RetrySpec,
     RunOut,
     RunPatch,
     RunQuery,
     RunSpec,
 )
 from promptcard_ext.core.results import ItemResult
-from server_ext.api.operation import Call, Download, Operations
-from server_ext.services import items, run_control, runs
+from server_ext.api.operation import UPLOAD_BYTES, Call, Download, Operations
+from server_ext.services import items, regrading, run_control, run_retry, runs
 
 operations = Operations("runs")
 RUNS = "workspaces/{workspace}/runs"
@@ -69,6 +71,29 @@ def resume_run(call: Call) -> RunOut:
     """Let a run that waits go on, from the items that have no result."""
     call.after_commit.append(call.server.relay.wake)
     return run_control.resume(call.scope, call.path["run"])
+
+
+@operations.post(
+    RUN + "/retry-errors", action="test:execute", body=RetrySpec, answer=RunOut, status=201, idempotent=True
+)
+def retry_errors(call: Call) -> RunOut:
+    """Ask the failed items of an ended run again, as a run of its own.
+
+    Results are never changed: the new run names the old one in `retry_of`, and its plan has only the cases with such an
+    item. Items of both are joined by case, version, model and repeat.
+    """
+    call.after_commit.append(call.server.relay.wake)
+    return run_retry.retry_errors(call.scope, call.path["run"], call.body)
+
+
+@operations.post(RUN + "/regrade", action="test:execute", body=RegradeSpec, answer=Regraded, max_body=UPLOAD_BYTES)
+def regrade_run(call: Call) -> Regraded:
+    """Judge the stored answers of a run by other assertions, and tell what flips.
+
+    Nothing is called and nothing stored is changed. Without assertions in the request it takes those that the card's
+    cases have now.
+    """
+    return regrading.regrade(call.scope, call.path["run"], call.body)
 
 
 @operations.get(RUN + "/items", action="test:read", query=ItemQuery, answer=Page[ItemResult])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from promptcard_ext.core.errors import Unavailable
-from server_ext.api.base import MAX_BODY_BYTES
+from server_ext.api.reading import MAX_BODY_BYTES
 from server_ext.app import PromptCards
 from tests.api.conftest import Api
 
@@ -20,7 +20,7 @@ RUN = {"card": "greet", "models": ["simulated:echo"]}
     ("body", "said"),
     [
         (b"", "name"),
-        (b"{", "truncated"),
+        (b"{", "property name"),
         (b"null", "object"),
         (b"[]", "object"),
         (b'{"name": "x", "template": "y", "colour": "red"}', "colour"),

@@ -65,6 +65,8 @@ def test_a_body_may_be_nested_64_deep_and_no_deeper() -> None:
         (b"{'name': 'a'}", "property name"),
         (b'{"nam": "a"}', "nam"),
         (b'{"name": 1}', "name"),
+        (b'{"name": "\\ud83d"}', "surrogate"),
+        (b'{"\\udc00": 1}', "surrogate"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_named(raw: bytes, said: str) -> None:
