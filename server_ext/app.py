@@ -9,16 +9,19 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Bool, Enum, Int, Unicode
+from traitlets import Bool, Dict, Enum, Int, Unicode
 
 from promptcard_ext.core.errors import PromptCardError, SetupError, Unauthenticated, Unavailable
 from server_ext.api.identity import Credential
 from server_ext.api.routes import handlers
 from server_ext.auth.actor import Actor
+from server_ext.auth.hub import HubActors, HubUser, hub_service, in_users_server
+from server_ext.db.engine import Database
 from server_ext.jobs.live import Listener
 from server_ext.runtime import Runtime, is_loopback
 from server_ext.services import workspaces
@@ -47,6 +50,12 @@ class PromptCards(ExtensionApp):
         "whose service this is. 'jwt': accounts of our own, with a password or a token. 'auto': 'hub' inside a "
         "JupyterHub service, 'local' while the server listens on this machine only, else 'jwt'.",
     ).tag(config=True)
+    hub_role_map = Dict(
+        value_trait=Unicode(),
+        key_trait=Unicode(),
+        help="Names of the Hub's groups, each with the role that it stands for; '*' stands for the workspace, such as "
+        "{'course-*-teachers': 'admin'}. 'promptcards-<workspace>-<role>' is always understood.",
+    ).tag(config=True)
     allow_password_login = Enum(
         ["auto", "yes", "no"],
         "auto",
@@ -59,6 +68,7 @@ class PromptCards(ExtensionApp):
         """Prepare what the handlers share; nothing here waits."""
         self.pool = ThreadPoolExecutor(self.pool_size, thread_name_prefix="promptcards")
         self.owner: Actor | None = None
+        self.hub: HubActors | None = None
         self.mode = ""
         self.runtime: Runtime | None = None
         self._problem: PromptCardError | None = None
@@ -66,10 +76,32 @@ class PromptCards(ExtensionApp):
         self._starting: asyncio.Task[None] | None = None
         self._news: dict[str, set[asyncio.Event]] = {}
         self.settings["promptcards_app"] = self
+        if self._is_hub_service():
+            # Checked by the Hub's rules when it is known who asks; tornado would check before that.
+            self.settings["xsrf_cookies"] = False
 
     def initialize_handlers(self) -> None:
         """Add the routes."""
         self.handlers.extend(handlers())
+        if self._is_hub_service():
+            from server_ext.api.hub_identity import HubHome
+
+            self.handlers.append(("/?", HubHome))
+
+    def _link_jupyter_server_extension(self, serverapp: Any) -> None:
+        """Set the server up as the Hub says, when it is one of the Hub's services."""
+        super()._link_jupyter_server_extension(serverapp)
+        if self._is_hub_service():
+            from server_ext.api.hub_identity import server_config
+
+            service = hub_service(os.environ)
+            assert service is not None
+            serverapp.update_config(server_config(service))
+
+    def _is_hub_service(self) -> bool:
+        """Tell whether this server is a service of a Hub, and its users the Hub's."""
+        # Beside JupyterLab it would share one account with everybody's notebooks.
+        return type(self).alone and self.identity_mode in ("auto", "hub") and hub_service(os.environ) is not None
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         """Start the services beside the server: Lab opens at once, requests wait until they are there."""
@@ -120,6 +152,9 @@ class PromptCards(ExtensionApp):
         if self.mode == "local" and jupyter_user is not None:
             assert self.owner is not None
             return self.owner
+        if self.mode == "hub" and jupyter_user is not None:
+            assert self.hub is not None
+            return self.hub.actor_of(jupyter_user)
         raise Unauthenticated(
             "This server wants a token of its own.",
             hint="Log in at auth/login, or make an API token; send it as X-PromptCards-Token.",
@@ -127,12 +162,20 @@ class PromptCards(ExtensionApp):
 
     def _chosen_mode(self) -> str:
         """Return how users are told apart; refuse what would give one user's data to another."""
-        if os.environ.get("JUPYTERHUB_SERVICE_PREFIX"):
+        if in_users_server(os.environ):
             raise SetupError(
                 "Prompt Cards does not run inside a JupyterHub user's server: everybody's data would be in one "
                 "user's hands.",
-                hint="Use library mode in notebooks (promptcard_ext.run).",
+                hint="Run it as a service of the Hub, or use library mode in notebooks (promptcard_ext.run).",
                 code="hub_not_supported",
+            )
+        if self._is_hub_service():
+            return "hub"
+        if self.identity_mode == "hub" or (self.identity_mode == "auto" and hub_service(os.environ)):
+            raise SetupError(
+                "This server is not a service of a JupyterHub with nothing else in it.",
+                hint="Let the Hub start 'jupyter promptcards serve' as its service.",
+                code="hub_service_missing",
             )
         assert self.serverapp is not None
         if self.identity_mode != "auto":
@@ -146,10 +189,17 @@ class PromptCards(ExtensionApp):
         try:
             if self.mode == "local":
                 self.owner = workspaces.local_owner(runtime.database, _user_name())
+            elif self.mode == "hub":
+                self.hub = HubActors(partial(self._sync_hub_user, runtime.database))
         except BaseException:
             runtime.close()
             raise
         return runtime
+
+    def _sync_hub_user(self, database: Database, user: HubUser) -> Actor:
+        from server_ext.services import hub_members
+
+        return hub_members.sync(database, user.name, user.groups, self.hub_role_map, admin=user.admin)
 
     async def ready(self, timeout_s: float) -> Runtime:
         """Return the running services, waiting for them while they start.
