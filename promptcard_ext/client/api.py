@@ -34,17 +34,15 @@ class WorkspaceApi:
 
     def cards(self) -> list[dict[str, Any]]:
         """Return the heads of all cards, by name."""
-        return list(self._pages("cards", "cards", 200))
+        return list(self._pages("cards", limit=200))
 
-    def _pages(self, key: str, *path_and_limit: Any) -> Iterator[Any]:
-        *path, limit = path_and_limit
-        query: dict[str, Any] = {"limit": limit}
+    def _pages(self, *path: str, **query: Any) -> Iterator[Any]:
         while True:
             page = self._get(*path, **query)
-            yield from page[key]
+            yield from page["items"]
             if page["next"] is None:
                 return
-            query["after"] = page["next"]
+            query["cursor"] = page["next"]
 
     def card(self, name: str) -> dict[str, Any]:
         """Return the head of a card."""
@@ -56,8 +54,7 @@ class WorkspaceApi:
 
     def versions(self, name: str) -> list[Card]:
         """Return all versions of a card, oldest first."""
-        found = self._get("cards", name, "versions")["versions"]
-        return [msgspec.convert(entry["card"], Card) for entry in found]
+        return [msgspec.convert(entry["card"], Card) for entry in self._pages("cards", name, "versions", limit=100)]
 
     def save_cases(self, name: str, cases: Sequence[Case]) -> int:
         """Make ``cases`` the cases of a card; returns how many there are."""
@@ -68,7 +65,7 @@ class WorkspaceApi:
         fields = ("variables", "assertions", "name", "expected_output", "priority", "threshold", "metadata")
         return [
             msgspec.convert({field: entry[field] for field in fields}, Case)
-            for entry in self._pages("cases", "cards", name, "cases", PAGE)
+            for entry in self._pages("cards", name, "cases", limit=PAGE)
         ]
 
     def start_run(self, spec: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import msgspec
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.errors import FileError
+from promptcard_ext.core.variables import Variable
 from promptcard_ext.interchange.case_files import plain
 from promptcard_ext.interchange.cell_types import cell_text
 from promptcard_ext.interchange.csv_expected import format_expected
@@ -43,13 +44,15 @@ def write_cases(path: str | Path, cases: Iterable[Case], card: Card | None = Non
     try:
         if suffix == ".jsonl":
             return _write_lines(path, cases)
-        held = list(cases)
-        table = _Table(held, card)
+        held, table = list(cases), CaseTable(card)
+        for case in held:
+            table.add(case)
+        rows = map(table.row, held)
         if suffix == ".xlsx":
-            write_sheet(path, table.header, table.rows(held))
+            write_sheet(path, table.header, rows)
         else:
             with path.open("w", encoding="utf-8", newline="", errors="surrogatepass") as file:
-                write_rows(file, ([guarded(cell) for cell in row] for row in (table.header, *table.rows(held))))
+                write_rows(file, ([guarded(cell) for cell in row] for row in (table.header, *rows)))
         return len(held)
     except OSError as error:
         raise FileError(f"{path} cannot be written: {error.strerror}.", code="file_unwritable") from None
@@ -65,26 +68,47 @@ def _write_lines(path: Path, cases: Iterable[Case]) -> int:
     return number
 
 
-class _Table:
-    """The columns that cases need."""
+class CaseTable:
+    """The columns that cases need: those are added one by one, and then written one by one.
 
-    def __init__(self, cases: Sequence[Case], card: Card | None) -> None:
-        declared = {variable.name: variable for variable in card.variables} if card else {}
-        used = dict.fromkeys(name for case in cases for name in case.variables)
-        self._variables = {name: declared.get(name) for name in (*(n for n in declared if n in used), *used)}
-        self._expected = max((len(_short(case) or ()) for case in cases), default=0)
-        self._metadata = {
-            key: all(_is_list(case.metadata[key]) for case in cases if key in case.metadata)
-            for key in dict.fromkeys(key for case in cases for key in case.metadata)
-        }
-        more = {
-            "__description": any(map(_shows_name, cases)),
-            "__expected_output": any(case.expected_output is not None for case in cases),
-            "__priority": any(case.priority != "medium" for case in cases),
-            "__threshold": any(case.threshold is not None for case in cases),
-            "__assertions": any(_short(case) is None for case in cases),
-        }
-        self._more = [name for name, needed in more.items() if needed]
+    Args:
+        card: For the order of the columns, and the types of their cells.
+    """
+
+    def __init__(self, card: Card | None = None) -> None:
+        self._declared = {variable.name: variable for variable in card.variables} if card else {}
+        self._used: dict[str, None] = {}
+        self._expected = 0
+        self._metadata: dict[str, bool] = {}
+        self._needed = dict.fromkeys(
+            ("__description", "__expected_output", "__priority", "__threshold", "__assertions"), False
+        )
+
+    def add(self, case: Case) -> None:
+        """Take note of the columns that a case needs."""
+        short = _short(case)
+        self._used |= dict.fromkeys(case.variables)
+        self._expected = max(self._expected, len(short or ()))
+        for key, value in case.metadata.items():
+            self._metadata[key] = self._metadata.get(key, True) and _is_list(value)
+        needed = (
+            _shows_name(case),
+            case.expected_output is not None,
+            case.priority != "medium",
+            case.threshold is not None,
+            short is None,
+        )
+        for name, is_needed in zip(self._needed, needed, strict=True):
+            self._needed[name] |= is_needed
+
+    @property
+    def _variables(self) -> dict[str, Variable | None]:
+        order = (*(name for name in self._declared if name in self._used), *self._used)
+        return {name: self._declared.get(name) for name in order}
+
+    @property
+    def _more(self) -> list[str]:
+        return [name for name, is_needed in self._needed.items() if is_needed]
 
     @property
     def header(self) -> list[str]:
@@ -93,17 +117,16 @@ class _Table:
         metadata = (f"__metadata:{key}[]" if lists else f"__metadata:{key}" for key, lists in self._metadata.items())
         return [*self._variables, *expected, *self._more, *metadata]
 
-    def rows(self, cases: Iterable[Case]) -> Iterator[list[str]]:
-        """Yield the cells of each case."""
-        for case in cases:
-            short = _short(case)
-            expected = list(short or ())
-            yield [
-                *(cell_text(case.variables[n], v) if n in case.variables else "" for n, v in self._variables.items()),
-                *expected, *[""] * (self._expected - len(expected)),
-                *(self._cell(name, case, short) for name in self._more),
-                *(_metadata(case.metadata.get(key), lists) for key, lists in self._metadata.items()),
-            ]  # fmt: skip
+    def row(self, case: Case) -> list[str]:
+        """Return the cells of a case."""
+        short = _short(case)
+        expected = list(short or ())
+        return [
+            *(cell_text(case.variables[n], v) if n in case.variables else "" for n, v in self._variables.items()),
+            *expected, *[""] * (self._expected - len(expected)),
+            *(self._cell(name, case, short) for name in self._more),
+            *(_metadata(case.metadata.get(key), lists) for key, lists in self._metadata.items()),
+        ]  # fmt: skip
 
     def _cell(self, name: str, case: Case, short: Sequence[str] | None) -> str:
         if name == "__description":

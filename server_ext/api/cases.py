@@ -80,7 +80,12 @@ def import_cases(call: Call) -> CaseChanges:
 
 
 @operations.get(
-    CASES + "/export", action="test:read", query=ExportQuery, media=tuple(_MEDIA.values()), limit="export", streamed=True
+    CASES + "/export",
+    action="test:read",
+    query=ExportQuery,
+    media=tuple(_MEDIA.values()),
+    limit="export",
+    streamed=True,
 )
 def export_cases(call: Call) -> Download:
     """Export all cases as CSV or JSON Lines."""

@@ -7,7 +7,21 @@ from typing import Any
 
 from jupyter_server.utils import url_path_join
 
-from server_ext.api import cards, generations, health, prices, reports, runs, usage, workspaces
+from server_ext.api import (
+    cards,
+    cases,
+    drafts,
+    generations,
+    health,
+    labels,
+    prices,
+    reports,
+    runs,
+    tags,
+    usage,
+    versions,
+    workspaces,
+)
 from server_ext.api.events_ws import RunEventsHandler
 from server_ext.api.handler import OperationHandler
 from server_ext.api.nothing import NothingHereHandler

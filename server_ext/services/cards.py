@@ -1,4 +1,4 @@
-"""Cards: a mutable head and draft, immutable versions."""
+"""Cards: a head that changes, a draft, and versions that never do."""
 
 from __future__ import annotations
 
@@ -7,71 +7,116 @@ from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
-from msgspec import Struct
 from sqlalchemy.dialects.postgresql import insert
 
 from promptcard_ext.core.card import Card
-from promptcard_ext.core.errors import CardError, Conflict, NotFound
-from server_ext.db.tables import card_versions, prompt_cards
-from server_ext.services import audit
-from server_ext.services.scope import Scope, as_uuid, missing
+from promptcard_ext.core.contract.cards import CardHead, CardPatch, CardQuery, Saved
+from promptcard_ext.core.contract.page import Page
+from promptcard_ext.core.errors import CardError, NotFound
+from server_ext.db.tables import card_labels, card_versions, prompt_cards
+from server_ext.services import audit, changes, paging
+from server_ext.services import card_versions as stored_versions
+from server_ext.services.card_lookup import COLUMNS, head, head_of, locked_head, the_card
+from server_ext.services.precondition import Match, unconditional
+from server_ext.services.scope import Scope
 
-_HEAD = (
-    prompt_cards.c.id, prompt_cards.c.name, prompt_cards.c.title, prompt_cards.c.description, prompt_cards.c.tags,
-    prompt_cards.c.draft, prompt_cards.c.revision, prompt_cards.c.latest_version, prompt_cards.c.created_at,
-    prompt_cards.c.updated_at,
-)  # fmt: skip
-
-
-class Saved(Struct, frozen=True):
-    """What came of saving a version: ``created`` is False when a version had this content already."""
-
-    card_id: UUID
-    version_id: UUID
-    version: int
-    created: bool
+_FIRST_PAGE = CardQuery()
 
 
-class SavedVersion(Struct, frozen=True):
-    """A version as it stands in the database, with the card it makes."""
+def list_cards(scope: Scope, query: CardQuery = _FIRST_PAGE) -> Page[CardHead]:
+    """Return cards by name.
 
-    id: UUID
-    card_id: UUID
-    card: Card
-    content_hash: str
-    created_at: Any
-
-
-def list_cards(scope: Scope, after: str = "", limit: int = 50) -> list[dict[str, Any]]:
-    """Return cards by name, those after ``after``."""
+    Raises:
+        CardError: The cursor is none of this list (``cursor_invalid``).
+    """
     scope.require("prompt:read")
-    query = sa.select(*_HEAD).where(
-        prompt_cards.c.workspace_id == scope.workspace_id,
-        prompt_cards.c.archived_at.is_(None),
-        prompt_cards.c.name > after,
-    )
-    return _rows(scope.connection.execute(query.order_by(prompt_cards.c.name).limit(limit)))
+    statement = sa.select(*COLUMNS).where(prompt_cards.c.workspace_id == scope.workspace_id, *_wanted(scope, query))
+    if query.cursor is not None:
+        statement = statement.where(prompt_cards.c.name > paging.decode_cursor(query.cursor, str)[0])
+    rows = scope.connection.execute(statement.order_by(prompt_cards.c.name).limit(query.limit + 1)).all()
+    return paging.page(rows, query.limit, lambda row: (row.name,), head_of)
 
 
-def get(scope: Scope, reference: str) -> dict[str, Any]:
+def _wanted(scope: Scope, query: CardQuery) -> list[sa.ColumnElement[bool]]:
+    in_use = prompt_cards.c.archived_at.is_(None)
+    found: list[sa.ColumnElement[bool]] = [sa.not_(in_use) if query.archived else in_use]
+    if query.tag:
+        found.append(prompt_cards.c.tags.contains(query.tag))
+    if query.created_by is not None:
+        found.append(prompt_cards.c.created_by == query.created_by)
+    if query.updated_after is not None:
+        found.append(prompt_cards.c.updated_at > query.updated_after)
+    if query.label is not None:
+        labelled = sa.select(card_labels.c.card_id).where(
+            card_labels.c.workspace_id == scope.workspace_id, card_labels.c.label == query.label
+        )
+        found.append(prompt_cards.c.id.in_(labelled))
+    return found
+
+
+def get(scope: Scope, reference: str) -> CardHead:
     """Return the head of a card, by name or id.
 
     Raises:
         NotFound: There is none.
     """
     scope.require("prompt:read")
-    known_id = as_uuid(reference)
-    # A name may look like an id, too; then it goes first.
-    which = sa.or_(prompt_cards.c.name == reference, prompt_cards.c.id == known_id)
-    query = (
-        sa.select(*_HEAD)
-        .where(prompt_cards.c.workspace_id == scope.workspace_id, prompt_cards.c.archived_at.is_(None), which)
-        .order_by((prompt_cards.c.name == reference).desc())
+    return head(scope, reference)
+
+
+def update(scope: Scope, reference: str, patch: CardPatch, match: Match = unconditional) -> CardHead:
+    """Change title, description or tags.
+
+    Raises:
+        NotFound: There is no such card.
+        Conflict: Somebody changed it since (``etag_mismatch``).
+    """
+    scope.require("prompt:update")
+    card = locked_head(scope, reference)
+    match(card)
+    fields = {name: value for name, value in msgspec.structs.asdict(patch).items() if value is not msgspec.UNSET}
+    if "tags" in fields:
+        fields["tags"] = list(dict.fromkeys(fields["tags"]))
+    if not fields:
+        return card
+    return _change(scope, card, "card.updated", fields, fields=sorted(fields))
+
+
+def archive(scope: Scope, reference: str, match: Match = unconditional) -> CardHead:
+    """Take a card out of use. Its versions stay for the runs that used them, and its name stays taken.
+
+    Raises:
+        NotFound: There is no such card.
+        Conflict: Somebody changed it since (``etag_mismatch``).
+    """
+    scope.require("prompt:delete")
+    card = locked_head(scope, reference)
+    match(card)
+    return _change(scope, card, "card.archived", {"archived_at": sa.func.now()})
+
+
+def restore(scope: Scope, reference: str) -> CardHead:
+    """Take an archived card into use again.
+
+    Raises:
+        NotFound: There is no such archived card.
+    """
+    scope.require("prompt:update")
+    return _change(scope, locked_head(scope, reference, archived=True), "card.restored", {"archived_at": None})
+
+
+def _change(scope: Scope, card: CardHead, action: str, values: dict[str, Any], **detail: Any) -> CardHead:
+    statement = (
+        sa.update(prompt_cards)
+        .where(*the_card(scope, card))
+        # By the clock: two changes in one transaction are two states.
+        .values(**values, updated_at=sa.func.clock_timestamp())
+        .returning(*COLUMNS)
     )
-    found = _rows(scope.connection.execute(query))
-    if not found:
-        raise missing("card", reference)
-    return found[0]
+    changed = head_of(scope.connection.execute(statement).one())
+    audit.record(scope, action, "card", card.id, **detail)
+    changes.announce(scope, "card", card.name)
+    return changed
 
 
 def save_version(scope: Scope, card: Card) -> Saved:
@@ -89,6 +134,7 @@ def save_version(scope: Scope, card: Card) -> Saved:
     scope.require("prompt:update")
     card = _composed(scope, card)
     card_id, latest = _head_for_update(scope, card)
+    changes.announce(scope, "card", card.name)
     content_hash = card.content_hash
     same = scope.connection.execute(
         sa.select(card_versions.c.id, card_versions.c.version)
@@ -114,7 +160,7 @@ def _composed(scope: Scope, card: Card) -> Card:
 
     def find(name: str, version: int) -> Card | None:
         try:
-            return versions(scope, name, [version])[0].card
+            return stored_versions.load(scope, name, [version])[0].card
         except NotFound:
             return None
 
@@ -171,72 +217,3 @@ def _insert_version(scope: Scope, card_id: UUID, version: int, card: Card, conte
         .values(latest_version=version, revision=prompt_cards.c.revision + 1)
     )
     return version_id
-
-
-def save_draft(scope: Scope, reference: str, draft: dict[str, Any], revision: int) -> dict[str, Any]:
-    """Replace the draft of a card, unless somebody else did since ``revision``.
-
-    Raises:
-        Conflict: The card is at another revision (``revision_conflict``); carries the current head.
-        CardError: The draft cannot become a card.
-    """
-    scope.require("prompt:update")
-    head = get(scope, reference)
-    try:
-        msgspec.convert({**draft, "name": head["name"]}, Card)
-    except msgspec.ValidationError as error:
-        raise CardError(f"The draft of card '{head['name']}' does not fit: {error}.", code="card_invalid") from None
-    changed = scope.connection.execute(
-        sa.update(prompt_cards)
-        .where(
-            prompt_cards.c.workspace_id == scope.workspace_id,
-            prompt_cards.c.id == head["id"],
-            prompt_cards.c.revision == revision,
-        )
-        .values(draft=draft, revision=revision + 1, updated_at=sa.func.now())
-    ).rowcount
-    if not changed:
-        raise Conflict(
-            f"Card '{head['name']}' is at revision {head['revision']}, not {revision}.",
-            hint="Load it again and repeat the change.",
-            code="revision_conflict",
-            current=head,
-        )
-    return get(scope, reference)
-
-
-def versions(scope: Scope, reference: str, wanted: list[int] | None = None) -> list[SavedVersion]:
-    """Return versions of a card, oldest first: all, or the wanted ones.
-
-    Raises:
-        NotFound: There is no such card, or it lacks one of the versions.
-    """
-    head = get(scope, reference)
-    query = sa.select(card_versions).where(
-        card_versions.c.workspace_id == scope.workspace_id, card_versions.c.card_id == head["id"]
-    )
-    if wanted is not None:
-        query = query.where(card_versions.c.version.in_(wanted))
-    rows = scope.connection.execute(query.order_by(card_versions.c.version)).all()
-    found = {row.version for row in rows}
-    for number in wanted or []:
-        if number not in found:
-            raise missing("version", f"{head['name']}@{number}")
-    return [_version(head, row) for row in rows]
-
-
-def _version(head: dict[str, Any], row: Any) -> SavedVersion:
-    card = Card.from_content(
-        head["name"],
-        row.content,
-        title=head["title"],
-        description=head["description"],
-        tags=tuple(head["tags"]),
-        version=row.version,
-        note=row.note,
-    )
-    return SavedVersion(row.id, row.card_id, card, row.content_hash, row.created_at)
-
-
-def _rows(result: sa.CursorResult[Any]) -> list[dict[str, Any]]:
-    return [dict(row._mapping) for row in result]  # noqa: SLF001

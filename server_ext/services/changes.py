@@ -6,12 +6,14 @@ carry ids and names only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from server_ext.services.scope import Scope
 
@@ -35,6 +37,13 @@ class Change(Struct, frozen=True, array_like=True):
 def announce(scope: Scope, family: Family, key: object) -> None:
     """Tell every server, once this transaction is committed, that something changed."""
     send(scope.connection, Change(scope.workspace_id, family, str(key)))
+
+
+def announce_all(scope: Scope, family: Family, keys: Sequence[str]) -> None:
+    """Tell every server about many changes of one kind."""
+    payloads = [msgspec.json.encode(Change(scope.workspace_id, family, key)).decode() for key in keys]
+    each = sa.func.unnest(sa.cast(payloads, ARRAY(sa.Text))).table_valued("payload")
+    scope.connection.execute(sa.select(sa.func.count(sa.func.pg_notify(CHANNEL, each.c.payload))))
 
 
 def send(connection: sa.Connection, change: Change) -> None:

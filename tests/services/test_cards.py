@@ -10,7 +10,7 @@ from promptcard_ext.core.case import Case
 from promptcard_ext.core.errors import CardError
 from server_ext.db.engine import Database
 from server_ext.db.tables import test_cases as saved_cases
-from server_ext.services import cards, cases
+from server_ext.services import card_versions, cards, cases
 from tests.support import Tenant
 
 STYLE = Card("style", "Be brief.")
@@ -23,7 +23,7 @@ def test_what_a_card_includes_is_saved_with_it_and_stays(tenant: Tenant) -> None
         cards.save_version(scope, STYLE)
         cards.save_version(scope, ASK)
         cards.save_version(scope, Card("style", "Be long."))
-        saved = cards.versions(scope, "ask")[0].card
+        saved = card_versions.load(scope, "ask")[0].card
     assert saved.includes == {"style@1": "Be brief."}
     assert saved.render({"question": "Why?"})[0].content == "Be brief. Why?"
 
@@ -54,7 +54,7 @@ def test_a_chat_card_is_read_as_it_was_saved(tenant: Tenant) -> None:
     with tenant.scope() as scope:
         assert cards.save_version(scope, chat).created
         assert not cards.save_version(scope, chat).created
-        saved = cards.versions(scope, "chat")[0].card
+        saved = card_versions.load(scope, "chat")[0].card
     assert saved.content == chat.content
     assert saved.content_hash == chat.content_hash
 

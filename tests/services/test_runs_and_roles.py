@@ -16,7 +16,7 @@ from promptcard_ext.core.errors import Denied, NotFound
 from server_ext.auth import permissions
 from server_ext.db.engine import Database
 from server_ext.db.tables import tasks
-from server_ext.services import cards, cases, items, reports, run_control, runs
+from server_ext.services import card_versions, cards, cases, drafts, items, reports, run_control, runs
 from server_ext.services import tasks as task_service
 from server_ext.services.scope import Scope, open_scope
 from tests.conftest import NewActor
@@ -25,14 +25,14 @@ from tests.support import ECHO, GREET, Tenant, greetings
 
 USE_CASES: dict[str, tuple[str, Callable[[Scope, str], Any]]] = {
     "list cards": ("viewer", lambda scope, run: cards.list_cards(scope)),
-    "read versions": ("viewer", lambda scope, run: cards.versions(scope, "greet")),
+    "read versions": ("viewer", lambda scope, run: card_versions.list_versions(scope, "greet")),
     "list cases": ("viewer", lambda scope, run: cases.list_cases(scope, "greet")),
     "read a run": ("viewer", lambda scope, run: runs.get(scope, run)),
     "list runs": ("viewer", lambda scope, run: runs.list_runs(scope, RunQuery())),
     "read items": ("viewer", lambda scope, run: items.list_items(scope, run)),
     "follow a run": ("viewer", lambda scope, run: items.events_after(scope, run, 0)),
     "save a card": ("member", lambda scope, run: cards.save_version(scope, Card("new", "Hi"))),
-    "save a draft": ("member", lambda scope, run: cards.save_draft(scope, "greet", {"template": "Hi"}, 2)),
+    "save a draft": ("member", lambda scope, run: drafts.save(scope, "greet", {"template": "Hi"})),
     "add cases": ("member", lambda scope, run: cases.replace_all(scope, "greet", greetings(4))),
     "remove cases": ("admin", lambda scope, run: cases.replace_all(scope, "greet", greetings(1))),
     "start a run": ("member", lambda scope, run: runs.create(scope, RunSpec(card="greet", models=[ECHO]))),
@@ -142,7 +142,7 @@ def test_saving_at_once_makes_each_version_once(tenant: Tenant) -> None:
     with ThreadPoolExecutor(8) as pool:
         created = sum(pool.map(save, range(24)))
     with tenant.scope() as scope:
-        numbers = [version.card.version for version in cards.versions(scope, "greet")]
+        numbers = [version.card.version for version in card_versions.load(scope, "greet")]
     assert numbers == list(range(1, created + 1))
 
 
@@ -158,5 +158,5 @@ def test_replacing_cases_at_once_leaves_those_of_one(tenant: Tenant) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(put, range(24)))
     with tenant.scope() as scope:
-        left = [case["name"] for case in cases.list_cases(scope, "greet")]
+        left = [case.name for case in cases.list_cases(scope, "greet").items]
     assert left in [[case.name for case in one] for one in sets]

@@ -148,6 +148,23 @@ class RegisteredCard(Struct, frozen=True):
     etag: str = ""
 
 
+class FetchQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which version of a card to fetch.
+
+    Attributes:
+        label: Name of a label; ``latest`` is the highest version.
+        version: Number of a version, instead of a label.
+    """
+
+    label: Annotated[str, Meta(min_length=1, max_length=100)] = LATEST
+    version: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+
+    @property
+    def which(self) -> str:
+        """Number or label."""
+        return self.label if self.version is None else str(self.version)
+
+
 class Label(Struct, frozen=True):
     """A name for a version that can be moved to another one."""
 
