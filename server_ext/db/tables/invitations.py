@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from server_ext.db.tables.columns import Timestamp, key, metadata, moment, short, tenant
+from server_ext.db.tables.columns import Timestamp, author, key, metadata, moment, short, tenant
 
 invitations = sa.Table(
     "invitations",
@@ -14,7 +14,7 @@ invitations = sa.Table(
     short("email"),
     short("role"),
     sa.Column("secret_hash", sa.LargeBinary, nullable=False),
-    sa.Column("created_by", sa.Uuid, sa.ForeignKey("users.id"), nullable=False),
+    author(),
     moment("created_at"),
     sa.Column("expires_at", Timestamp, nullable=False),
     sa.Column("accepted_by", sa.Uuid, sa.ForeignKey("users.id")),

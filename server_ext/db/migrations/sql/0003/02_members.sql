@@ -6,7 +6,8 @@ create table invitations (
     email text not null check (char_length(email) between 3 and 255),
     role text not null check (role in ('owner', 'admin', 'member', 'viewer')),
     secret_hash bytea not null check (length(secret_hash) = 32),
-    created_by uuid not null references users (id),
+    -- Null for an operator's.
+    created_by uuid references users (id),
     created_at timestamptz not null default now(),
     expires_at timestamptz not null,
     accepted_by uuid references users (id),
