@@ -73,6 +73,31 @@ def export(scope: Scope, reference: str, query: ExportQuery) -> Iterator[bytes]:
     return (wire.encode(result) + b"\n" for result in results)
 
 
+def done_at(scope: Scope, run: RunOut) -> sa.Select[Any]:
+    """Return the query for the positions of the run's cases that have a result."""
+    return sa.select(_e.case_position).where(*_of_run(scope, run)).distinct()
+
+
+def count_at(scope: Scope, run: RunOut, positions: Sequence[int]) -> int:
+    """Return how many results the cases at ``positions`` have."""
+    query = sa.select(sa.func.count()).where(*_of_run(scope, run), _at(positions))
+    return int(scope.connection.execute(query).scalar_one())
+
+
+def results_at(scope: Scope, run: RunOut, positions: Sequence[int]) -> list[ItemResult]:
+    """Return all results of the cases at ``positions``, in the order of the plan."""
+    return list(_stream(scope, run, _at(positions)))
+
+
+def _at(positions: Sequence[int]) -> sa.ColumnElement[bool]:
+    return _e.case_position == sa.any_(sa.cast(list(positions), ARRAY(sa.Integer)))
+
+
+def _of_run(scope: Scope, run: RunOut) -> tuple[sa.ColumnElement[bool], ...]:
+    # run_created_at leads to the one partition that holds the run.
+    return _e.workspace_id == scope.workspace_id, _e.run_id == run.id, _e.run_created_at == run.created_at
+
+
 def _stream(scope: Scope, run: RunOut, which: sa.ColumnElement[bool]) -> Iterator[ItemResult]:
     # A cursor of the server's: the driver would otherwise fetch all rows before it gives the first.
     options = {"yield_per": EXPORT_ROWS}
@@ -152,8 +177,7 @@ def _query(scope: Scope, run: RunOut, which: sa.ColumnElement[bool]) -> sa.Selec
             sa.and_(card_versions.c.workspace_id == tenant, card_versions.c.id == _e.card_version_id),
         )
         .outerjoin(generations, sa.and_(_g.workspace_id == tenant, _g.id == _e.generation_id))
-        # run_created_at leads to the one partition that holds the run.
-        .where(_e.workspace_id == tenant, _e.run_id == run.id, _e.run_created_at == run.created_at, which)
+        .where(*_of_run(scope, run), which)
         .order_by(_e.ordinal)
     )
 

@@ -20,8 +20,9 @@ from promptcard_ext.core.engine import check_needs
 from promptcard_ext.core.errors import CardError
 from promptcard_ext.core.matrix import Plan
 from promptcard_ext.providers import model as check_model
-from server_ext.db.tables import outbox, run_cases, runs, tasks
-from server_ext.services import audit, cards, cases, changes, run_state
+from server_ext.db.tables import outbox, prompt_cards, run_cases, runs, tasks
+from server_ext.services import audit, card_versions, cards, cases, changes, run_state
+from server_ext.services.card_lookup import select_card
 from server_ext.services.paging import decode_cursor, page
 from server_ext.services.scope import Scope, as_uuid, missing
 
@@ -50,12 +51,12 @@ def create(scope: Scope, spec: RunSpec) -> RunOut:
     for reference in (*spec.models, *spec.judges, *filter(None, [spec.embedder])):
         check_model(reference)
     head = cards.get(scope, spec.card)
-    chosen = cards.versions(scope, spec.card, spec.versions or [head["latest_version"]])
-    picked = _pick(cases.load(scope, head["id"]), spec.cases, head["name"])
+    chosen = card_versions.load(scope, spec.card, spec.versions or [head.latest_version])
+    picked = _pick(cases.load(scope, head.id), spec.cases, head.name)
     plan = Plan([v.card for v in chosen], spec.models, [case for _, case in picked], spec.repeats)
     check_needs(plan.prepare(), spec.judges, spec.embedder)
     document = PlanDocument(
-        head["name"],
+        head.name,
         [PlannedVersion(v.id, v.card.version, v.card.label, v.content_hash) for v in chosen],
         list(spec.models),
         spec.repeats,
@@ -65,10 +66,10 @@ def create(scope: Scope, spec: RunSpec) -> RunOut:
         spec.embedder,
     )
     name = spec.name or " vs ".join(v.card.label for v in chosen)
-    run_id = insert(scope, head["id"], name, document, plan.total)
+    run_id = insert(scope, head.id, name, document, plan.total)
     _insert_cases(scope, run_id, picked)
     insert_shards(scope, run_id, _slices(plan))
-    audit.record(scope, "run.created", "run", run_id, card=head["name"], total=plan.total, models=spec.models)
+    audit.record(scope, "run.created", "run", run_id, card=head.name, total=plan.total, models=spec.models)
     return get(scope, str(run_id))
 
 
@@ -178,7 +179,7 @@ def _filters(scope: Scope, query: RunQuery) -> Iterator[sa.ColumnElement[bool]]:
     r = runs.c
     yield r.workspace_id == scope.workspace_id
     if query.card is not None:
-        yield r.card_id == as_uuid(str(cards.get(scope, query.card)["id"]))
+        yield r.card_id == card_id_of(scope, query.card)
     if query.status:
         yield r.status.in_(query.status)
     if query.created_by is not None:
@@ -193,6 +194,18 @@ def _filters(scope: Scope, query: RunQuery) -> Iterator[sa.ColumnElement[bool]]:
         yield r.created_at >= query.created_after
     if query.created_before is not None:
         yield r.created_at < query.created_before
+
+
+def card_id_of(scope: Scope, reference: str) -> UUID:
+    """Return the id of a card that may be out of use by now: what was done with it can still be looked at.
+
+    Raises:
+        NotFound: There is none.
+    """
+    card_id: UUID | None = scope.connection.scalar(select_card(scope, reference, prompt_cards.c.id, archived=None))
+    if card_id is None:
+        raise missing("card", reference)
+    return card_id
 
 
 def update(scope: Scope, reference: str, patch: RunPatch) -> RunOut:
@@ -233,7 +246,7 @@ def run_out(row: Any) -> RunOut:
 
 def prepared_cards(scope: Scope, plan: PlanDocument) -> list[Card]:
     """Return the cards of a plan, in its order."""
-    found = {v.card.version: v.card for v in cards.versions(scope, plan.card, [v.version for v in plan.versions])}
+    found = {v.card.version: v.card for v in card_versions.load(scope, plan.card, [v.version for v in plan.versions])}
     return [found[version.version] for version in plan.versions]
 
 

@@ -65,7 +65,7 @@ async def test_a_run_that_has_ended_is_told_from_the_start_or_from_where_one_was
     events = await all_of(socket)
 
     assert (socket.close_code, socket.close_reason) == (1000, "the run has ended")
-    assert [event["seq"] for event in events] == list(range(1, run.event_seq + 1))
+    assert [event["seq"] for event in events] == list(range(1, run["event_seq"] + 1))
     kinds = [event["kind"] for event in events]
     assert (kinds[:2], set(kinds[2:-1]), kinds[-1]) == (["queued", "running"], {"items"}, "finished")
     assert events[-1]["payload"] == {"status": "completed"}
