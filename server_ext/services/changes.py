@@ -42,8 +42,8 @@ def announce(scope: Scope, family: Family, key: object) -> None:
 def announce_all(scope: Scope, family: Family, keys: Sequence[str]) -> None:
     """Tell every server about many changes of one kind."""
     payloads = [msgspec.json.encode(Change(scope.workspace_id, family, key)).decode() for key in keys]
-    each = sa.func.unnest(sa.cast(payloads, ARRAY(sa.Text))).table_valued("payload")
-    scope.connection.execute(sa.select(sa.func.count(sa.func.pg_notify(CHANNEL, each.c.payload))))
+    payload = sa.func.unnest(sa.cast(payloads, ARRAY(sa.Text))).column_valued("payload")
+    scope.connection.execute(sa.select(sa.func.count(sa.func.pg_notify(CHANNEL, payload))))
 
 
 def send(connection: sa.Connection, change: Change) -> None:

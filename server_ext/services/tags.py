@@ -25,7 +25,12 @@ def list_tags(scope: Scope, query: TagQuery = _FIRST_PAGE) -> Page[TagCount]:
         CardError: The cursor is none of this list (``cursor_invalid``).
     """
     scope.require("prompt:read")
-    each = sa.func.jsonb_array_elements_text(prompt_cards.c.tags).table_valued(sa.column("tag", SafeText())).lateral()
+    each = (
+        sa.func.jsonb_array_elements_text(prompt_cards.c.tags)
+        .table_valued(sa.column("tag", SafeText()), name="each")
+        .render_derived()
+        .lateral()
+    )
     # As it is stored: a cursor holds no half characters.
     stored = sa.type_coerce(each.c.tag, sa.Text)
     statement = (
