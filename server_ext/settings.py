@@ -19,6 +19,8 @@ class Settings:
         owner_database_url: PostgreSQL URL of the owning role, needed only to migrate.
         redis_url: Redis or Valkey URL, or None to use the embedded server.
         keys_file: Where the secrets of the installation are (``PROMPTCARDS_KEYS_FILE``); None for ``home/keys.json``.
+        shared_provider_keys: Whether workers use the provider keys of their environment for every workspace, and not
+            for the local owner only (``PROMPTCARDS_SHARED_PROVIDER_KEYS=1``).
         limits: Rate limits that differ from ours (``PROMPTCARDS_LIMITS``), see `server_ext.limits.rates`.
     """
 
@@ -27,6 +29,7 @@ class Settings:
     owner_database_url: str | None = None
     redis_url: str | None = None
     keys_file: Path | None = None
+    shared_provider_keys: bool = False
     limits: str | None = None
 
     @property
@@ -45,5 +48,6 @@ class Settings:
             owner_database_url=os.environ.get("PROMPTCARDS_OWNER_DATABASE_URL") or None,
             redis_url=os.environ.get("PROMPTCARDS_REDIS_URL") or None,
             keys_file=Path(keys).expanduser().absolute() if (keys := os.environ.get("PROMPTCARDS_KEYS_FILE")) else None,
+            shared_provider_keys=os.environ.get("PROMPTCARDS_SHARED_PROVIDER_KEYS") == "1",
             limits=os.environ.get("PROMPTCARDS_LIMITS") or None,
         )

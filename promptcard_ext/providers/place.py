@@ -49,7 +49,7 @@ class Place:
     @property
     def is_address(self) -> bool:
         """Whether the host is an address and no name."""
-        return ":" in self.host or is_number(self.host)
+        return is_address(self.host)
 
     @property
     def _bracketed(self) -> str:
@@ -106,6 +106,11 @@ def port_of(number: str | int) -> int:
     if not 1 <= port <= 65535:
         raise _refused(f"{port} is not a port.", "Ports are 1 to 65535.")
     return port
+
+
+def is_address(host: str) -> bool:
+    """Tell whether a host, as `host_of` writes it, is an IP address and no name."""
+    return ":" in host or is_number(host)
 
 
 def is_number(host: str) -> bool:

@@ -19,6 +19,7 @@ class Context:
 
     Attributes:
         lease_s: How long a worker may be silent before its task is given to another.
+        shared_keys: Whether provider keys of this process's environment are for every workspace.
     """
 
     database_url: str
@@ -26,6 +27,7 @@ class Context:
     worker: str
     keys: KeyRing
     lease_s: float = DEFAULT_LEASE_S
+    shared_keys: bool = False
     _pid: int = 0
     _database: Database | None = field(default=None, repr=False)
     _redis: Redis | None = field(default=None, repr=False)

@@ -15,7 +15,7 @@ from server_ext.jobs import live
 from server_ext.jobs.context import Context
 from server_ext.jobs.heartbeat import Heartbeat
 from server_ext.jobs.recorder import Recorder
-from server_ext.services import prices, shards, tasks
+from server_ext.services import connections, prices, shards, tasks
 
 
 def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat) -> None:
@@ -24,7 +24,7 @@ def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat) -> None:
     Raises:
         PromptCardError: The shard cannot be run at all, or its results cannot be stored.
     """
-    shard = shards.load(context.database, lease)
+    shard = shards.load(context.database, lease, shared_keys=context.shared_keys)
     if not shard.pending:
         return
     control = Control()
@@ -46,7 +46,7 @@ async def _drive(
         judges=tuple(shard.document.judges),
         embedder=shard.document.embedder,
     )
-    providers = Providers()
+    providers = Providers(shard.connections.options)
     recorder = Recorder(context, lease, prepared, shard.version_ids)
     items = {item.ordinal: item for item in shard.pending}
     events = execute(
@@ -65,6 +65,8 @@ async def _drive(
                     await recorder.add(items[event.result.ordinal], event.result)
     finally:
         await providers.close()
+        used = shard.connections.used
+        await asyncio.to_thread(connections.mark_used, context.database, lease.workspace_id, used)
 
 
 def _cut_short(result: ItemResult) -> bool:

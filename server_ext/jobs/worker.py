@@ -38,9 +38,17 @@ def worker_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-def work_forever(database_url: str, redis_url: str, keys: KeyRing, *, lease_s: float, burst: bool = False) -> None:
+def work_forever(
+    database_url: str,
+    redis_url: str,
+    keys: KeyRing,
+    *,
+    lease_s: float,
+    shared_keys: bool = False,
+    burst: bool = False,
+) -> None:
     """Take tasks from the queue until SIGTERM or Ctrl-C (or, with ``burst``, until none is left)."""
-    setting = context.Context(database_url, redis_url, worker_name(), keys, lease_s)
+    setting = context.Context(database_url, redis_url, worker_name(), keys, lease_s, shared_keys)
     context.install(setting)
     drain.install()
     # The relay's threads and connections live in this process only; a forked job opens its own.

@@ -16,7 +16,7 @@ from promptcard_ext.core.matrix import Plan
 from server_ext.auth.actor import Actor
 from server_ext.db.engine import Database
 from server_ext.db.tables import run_cases, runs
-from server_ext.services import recording
+from server_ext.services import connections, recording
 from server_ext.services.cases import as_case
 from server_ext.services.runs import prepared_cards
 from server_ext.services.scope import Scope
@@ -24,11 +24,16 @@ from server_ext.services.tasks import Lease
 
 
 class Shard(Struct, frozen=True):
-    """A slice of a run's plan and the items of it that have no result yet."""
+    """A slice of a run's plan and the items of it that have no result yet.
+
+    Attributes:
+        connections: What its calls go through.
+    """
 
     plan: Plan
     document: PlanDocument
     pending: list[Item]
+    connections: connections.Connections
 
     @property
     def version_ids(self) -> list[UUID]:
@@ -36,8 +41,12 @@ class Shard(Struct, frozen=True):
         return [version.id for version in self.document.versions]
 
 
-def load(database: Database, lease: Lease) -> Shard:
-    """Return the shard of a lease, from the run's own copy of plan and cases."""
+def load(database: Database, lease: Lease, *, shared_keys: bool = False) -> Shard:
+    """Return the shard of a lease, from the run's own copy of plan and cases.
+
+    Args:
+        shared_keys: Whether provider keys of the environment are for every workspace.
+    """
     with database.transaction(lease.workspace_id) as connection:
         run = connection.execute(
             sa.select(runs.c.plan, runs.c.created_by).where(
@@ -51,9 +60,13 @@ def load(database: Database, lease: Lease) -> Shard:
         first, last = _case_range(lease, document)
         cases = _cases(connection, lease, first, last)
         done = recording.recorded_ordinals(connection, lease)
+    # Another transaction, for the user's own rows are seen by naming the user.
+    with database.transaction(lease.workspace_id, actor.user_id) as connection:
+        scope = Scope(connection, lease.workspace_id, actor, "viewer", database)
+        connected = connections.load(scope, shared_keys=shared_keys)
     plan = _plan(cards, document, cases, first)
     items = plan.items() if lease.ordinals is None else map(plan.item, lease.ordinals)
-    return Shard(plan, document, [item for item in items if item.ordinal not in done])
+    return Shard(plan, document, [item for item in items if item.ordinal not in done], connected)
 
 
 def _case_range(lease: Lease, document: PlanDocument) -> tuple[int, int]:

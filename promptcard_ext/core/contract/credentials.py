@@ -14,6 +14,18 @@ Url = Annotated[str, Meta(min_length=1, max_length=2000)]
 Key = Annotated[str, Meta(min_length=1, max_length=4000)]
 
 
+class CredentialQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which page of a list of credentials or network rules.
+
+    Attributes:
+        limit: Most entries of the page.
+        cursor: ``next`` of the page before.
+    """
+
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, Meta(max_length=2000)] | None = None
+
+
 class Credential(Struct, frozen=True):
     """A connection to a model provider. Its key is never shown.
 

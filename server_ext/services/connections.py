@@ -1,0 +1,163 @@
+"""What a worker may connect to for a workspace, with its keys, which it opens when they are needed and never before."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from promptcard_ext.core.contract.credentials import CredentialTest
+from promptcard_ext.core.errors import PromptCardError, ProviderError, SetupError, UnknownModel
+from promptcard_ext.providers.outbound import Guard
+from promptcard_ext.providers.place import place_of
+from promptcard_ext.providers.registry import Options, open_provider, takes_credentials
+from server_ext.auth.sealing import Sealed, binding, unseal
+from server_ext.db.engine import Database
+from server_ext.db.tables import provider_credentials as table
+from server_ext.db.tables import user_identities
+from server_ext.keys import KeyRing
+from server_ext.services import audit, network_rules
+from server_ext.services.scope import Scope, as_uuid, missing
+
+DEFAULT = "default"
+MAX_MODELS = 1000
+# A run uses a credential thousands of times; to the hour is exact enough for whoever asks whether it is still in use.
+USE_IS_EXACT_TO = timedelta(hours=1)
+
+
+class Connections:
+    """The connections of one workspace; give `options` to `promptcard_ext.providers.Providers`.
+
+    Args:
+        rows: The workspace's credentials.
+        guard: Where they may lead.
+        environment: Whether a provider without any credential is called with what the environment says.
+
+    Attributes:
+        used: Ids of the credentials that were asked for.
+    """
+
+    def __init__(self, keys: KeyRing, rows: list[Any], guard: Guard, *, environment: bool) -> None:
+        self._keys, self._rows, self._guard, self._environment = keys, rows, guard, environment
+        self.used: set[UUID] = set()
+
+    def options(self, wanted: str) -> Options:
+        """Return what the constructor of a provider takes.
+
+        Args:
+            wanted: ``openai``, or ``openai/eu`` for the credential of that name.
+
+        Raises:
+            UnknownModel: There is no credential for it (``credential_missing``).
+            ProviderError: Its key cannot be opened (``credential_unreadable``).
+        """
+        provider, slash, name = wanted.partition("/")
+        rows = [row for row in self._rows if row.provider == provider]
+        if not slash and not rows and (self._environment or not takes_credentials(provider)):
+            return {}
+        row = _chosen([row for row in rows if row.enabled], name)
+        if row is None:
+            raise _missing(wanted, rows)
+        self.used.add(row.id)
+        try:
+            return options_of(self._keys, row, self._guard)
+        except SetupError as error:
+            # To a run it is one of the ways in which a call fails.
+            raise ProviderError(error.message, hint=error.hint, code=error.code, sent=False) from None
+
+
+def load(scope: Scope, *, shared_keys: bool) -> Connections:
+    """Return the connections of a workspace, for the user of the scope.
+
+    Args:
+        shared_keys: Whether the environment's keys are for everybody. Otherwise they are for the local owner only: the
+            account of whoever works on this machine, and so the one whose environment it is.
+    """
+    rows = scope.connection.execute(sa.select(table).where(table.c.workspace_id == scope.workspace_id)).all()
+    guard = Guard(network_rules.allowed(scope))
+    environment = shared_keys or _is_local_owner(scope)
+    return Connections(scope.keys, list(rows), guard, environment=environment)
+
+
+def mark_used(database: Database, workspace_id: UUID, used: set[UUID]) -> None:
+    """Note that credentials were used, at most once an hour."""
+    if not used:
+        return
+    now = sa.func.clock_timestamp()
+    lately = sa.func.coalesce(table.c.last_used_at > now - USE_IS_EXACT_TO, sa.false())
+    statement = sa.update(table).where(table.c.workspace_id == workspace_id, table.c.id.in_(used), sa.not_(lately))
+    with database.transaction(workspace_id) as connection:
+        connection.execute(statement.values(last_used_at=now))
+
+
+def check(scope: Scope, reference: str) -> CredentialTest:
+    """Ask a provider for its models, at the saved address and with the saved key: there is no other way to test.
+
+    Raises:
+        NotFound: There is no such credential.
+        SetupError: Its key cannot be opened (``credential_unreadable``).
+    """
+    scope.require("settings:update")
+    query = sa.select(table).where(table.c.workspace_id == scope.workspace_id, table.c.id == as_uuid(reference))
+    row = scope.connection.execute(query).one_or_none()
+    if row is None:
+        raise missing("credential", reference)
+    options = options_of(scope.keys, row, Guard(network_rules.allowed(scope)))
+    found = asyncio.run(_tested(row.provider, options))
+    audit.record(scope, "credential.tested", "credential", row.id, ok=found.ok, code=found.code)
+    return found
+
+
+def options_of(keys: KeyRing, row: Any, guard: Guard) -> Options:
+    """Return what a provider's constructor takes for a row, the key among it.
+
+    Raises:
+        SetupError: The key cannot be opened (``credential_unreadable``).
+    """
+    key = ""
+    if row.sealed is not None:
+        bound_to = binding(row.workspace_id, row.id, row.revision, place_of(row.base_url).origin)
+        key = unseal(keys, Sealed(row.key_id, row.sealed), bound_to)
+    # An empty key is a key too: without one the provider would take that of the environment.
+    return {"base_url": row.base_url, "api_key": key, "guard": guard}
+
+
+async def _tested(name: str, options: Options) -> CredentialTest:
+    provider = open_provider(name, options)
+    try:
+        models = await provider.list_models()
+    except ProviderError as error:
+        return CredentialTest(False, code=error.code, message=error.message, hint=error.hint)
+    finally:
+        await provider.close()
+    return CredentialTest(True, models[:MAX_MODELS])
+
+
+def _chosen(rows: list[Any], name: str) -> Any | None:
+    named = [row for row in rows if row.name == (name or DEFAULT)]
+    if named:
+        return named[0]
+    return rows[0] if not name and len(rows) == 1 else None
+
+
+def _missing(wanted: str, rows: list[Any]) -> PromptCardError:
+    provider, slash, _ = wanted.partition("/")
+    on = ", ".join(f"{provider}/{row.name}" for row in rows if row.enabled)
+    if not slash and on:
+        message, hint = f"There are several credentials of '{provider}', and none is the default.", f"Name one: {on}."
+    else:
+        message = f"This workspace has no credential '{wanted:.100}' that is switched on."
+        hint = f"There are: {on}." if on else "An owner can save one; keys of the environment are the operator's own."
+    return UnknownModel(message, hint=hint, code="credential_missing", sent=False)
+
+
+def _is_local_owner(scope: Scope) -> bool:
+    query = sa.select(sa.literal(True)).where(
+        user_identities.c.user_id == scope.actor.user_id,
+        user_identities.c.provider == "local",
+        user_identities.c.subject == "owner",
+    )
+    return scope.connection.execute(query).scalar() is True
