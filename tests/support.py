@@ -216,4 +216,4 @@ class Tenant:
 def new_tenant(database: Database, actor: Actor, name: str = "Test") -> Tenant:
     """Make a workspace."""
     made = workspaces.create(database, actor, name)
-    return Tenant(database, actor, made["id"], made["slug"])
+    return Tenant(database, actor, made.id, made.slug)
