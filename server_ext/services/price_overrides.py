@@ -23,7 +23,7 @@ from promptcard_ext.core.contract.prices import (
     PriceOverrideSpec,
 )
 from promptcard_ext.core.errors import CardError
-from promptcard_ext.core.price import Price, Tier
+from promptcard_ext.core.price import Price
 from server_ext.db.tables import price_overrides
 from server_ext.services import audit, changes
 from server_ext.services.answers import override_price_id
@@ -136,7 +136,7 @@ def withdraw(scope: Scope, reference: str, match: Match) -> None:
 def _check(spec: PriceOverrideSpec) -> None:
     values = {name: getattr(spec, name) for name in spec.__struct_fields__}
     try:
-        for part in (spec, *spec.tiers):
+        for part in [spec, *spec.tiers]:
             _check_rates(part)
         Price(**{**values, "tiers": tuple(spec.tiers)})
     except ValueError as error:
@@ -145,7 +145,7 @@ def _check(spec: PriceOverrideSpec) -> None:
         ) from None
 
 
-def _check_rates(part: PriceOverrideSpec | Tier) -> None:
+def _check_rates(part: msgspec.Struct) -> None:
     for name in part.__struct_fields__:
         rate = getattr(part, name)
         if isinstance(rate, Decimal) and not (

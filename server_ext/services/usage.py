@@ -80,7 +80,7 @@ def _dearest(query: sa.Select[Any]) -> sa.Select[Any]:
 
 def _row(row: Any) -> UsageRow:
     values = {name: getattr(row, name) for name in UsageRow.__struct_fields__ if name not in ("key", "name", "items")}
-    whole = {name: value if name == "cost_usd" else int(value) for name, value in values.items()}
+    whole: dict[str, Any] = {name: value if name == "cost_usd" else int(value) for name, value in values.items()}
     key = "" if row.key == NOBODY else str(row.key)
     return UsageRow(key=key, name=row.name or key, items=int(row.n), **whole)
 
