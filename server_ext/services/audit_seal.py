@@ -16,11 +16,12 @@ from typing import Any
 from server_ext.keys import Key
 
 _HEADER = b"promptcards audit 1\n"
-FIELDS = (
-    "seq", "actor_id", "actor_kind", "actor_role", "via", "address", "request_id", "action", "object_type",
-    "object_id", "detail", "key_id",
+_FIELDS = (
+    "workspace_id", "seq", "actor_id", "actor_kind", "actor_role", "via", "address", "request_id", "action",
+    "object_type", "object_id", "key_id",
 )  # fmt: skip
-"""What an entry says, besides workspace and time."""
+# A JSON array is unambiguous: no choice of values makes two different entries read the same.
+_JSON = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=str)  # ids as texts
 
 
 def seal(key: Key, entry: Mapping[str, Any], prev_hash: bytes, prev_mac: bytes) -> bytes:
@@ -30,16 +31,9 @@ def seal(key: Key, entry: Mapping[str, Any], prev_hash: bytes, prev_mac: bytes) 
         entry: Values by column, as they are written or as they were read: both give the same seal.
         prev_hash, prev_mac: Of the entry before; empty for the first, ``prev_mac`` also behind one without a seal.
     """
-    said = [
-        prev_mac.hex(),
-        prev_hash.hex(),
-        str(entry["workspace_id"]),
-        _moment(entry["at"]),
-        *(_plain(entry[name]) for name in FIELDS),
-    ]
-    # A JSON array is unambiguous: no choice of values makes two different entries read the same.
-    text = json.dumps(said, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
-    return hmac.digest(key.secret, _HEADER + text.encode(), "sha256")
+    said = [prev_mac.hex(), prev_hash.hex(), _moment(entry["at"]), _plain(entry["detail"])]
+    said += [entry[name] for name in _FIELDS]
+    return hmac.digest(key.secret, _HEADER + _JSON.encode(said).encode(), "sha256")
 
 
 def _moment(value: datetime) -> str:
@@ -48,15 +42,13 @@ def _moment(value: datetime) -> str:
 
 def _plain(value: Any) -> Any:
     """Return a value in the one form that it has on its way into ``jsonb`` and on its way back."""
-    if value is None or isinstance(value, str | int):
-        return value
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return str(value)
+    return value
 
 
 def _number(value: float) -> float | int:
