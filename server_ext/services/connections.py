@@ -1,8 +1,9 @@
-"""What a worker may connect to for a workspace, with its keys, which it opens when they are needed and never before."""
+"""What a worker may connect to for a workspace."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from promptcard_ext.core.contract.credentials import CredentialTest
-from promptcard_ext.core.errors import PromptCardError, ProviderError, SetupError, UnknownModel
+from promptcard_ext.core.errors import ProviderError, SetupError, UnknownModel
 from promptcard_ext.providers.outbound import Guard
 from promptcard_ext.providers.place import place_of
 from promptcard_ext.providers.registry import Options, open_provider, takes_credentials
@@ -28,20 +29,35 @@ MAX_MODELS = 1000
 USE_IS_EXACT_TO = timedelta(hours=1)
 
 
+@dataclass(frozen=True)
+class Connection:
+    """One credential, opened.
+
+    Attributes:
+        options: What the provider's constructor takes, the key among it.
+        problem: Why there are none.
+    """
+
+    id: UUID
+    provider: str
+    name: str
+    enabled: bool
+    options: Options = field(default_factory=dict, repr=False)
+    problem: SetupError | None = None
+
+
 class Connections:
     """The connections of one workspace; give `options` to `promptcard_ext.providers.Providers`.
 
     Args:
-        rows: The workspace's credentials.
-        guard: Where they may lead.
         environment: Whether a provider without any credential is called with what the environment says.
 
     Attributes:
         used: Ids of the credentials that were asked for.
     """
 
-    def __init__(self, keys: KeyRing, rows: list[Any], guard: Guard, *, environment: bool) -> None:
-        self._keys, self._rows, self._guard, self._environment = keys, rows, guard, environment
+    def __init__(self, known: list[Connection], *, environment: bool) -> None:
+        self._known, self._environment = known, environment
         self.used: set[UUID] = set()
 
     def options(self, wanted: str) -> Options:
@@ -55,18 +71,17 @@ class Connections:
             ProviderError: Its key cannot be opened (``credential_unreadable``).
         """
         provider, slash, name = wanted.partition("/")
-        rows = [row for row in self._rows if row.provider == provider]
-        if not slash and not rows and (self._environment or not takes_credentials(provider)):
+        known = [one for one in self._known if one.provider == provider]
+        if not slash and not known and (self._environment or not takes_credentials(provider)):
             return {}
-        row = _chosen([row for row in rows if row.enabled], name)
-        if row is None:
-            raise _missing(wanted, rows)
-        self.used.add(row.id)
-        try:
-            return options_of(self._keys, row, self._guard)
-        except SetupError as error:
+        chosen = _chosen([one for one in known if one.enabled], name)
+        if chosen is None:
+            raise _missing(wanted, known)
+        if (problem := chosen.problem) is not None:
             # To a run it is one of the ways in which a call fails.
-            raise ProviderError(error.message, hint=error.hint, code=error.code, sent=False) from None
+            raise ProviderError(problem.message, hint=problem.hint, code=problem.code, sent=False)
+        self.used.add(chosen.id)
+        return chosen.options
 
 
 def load(scope: Scope, *, shared_keys: bool) -> Connections:
@@ -78,8 +93,9 @@ def load(scope: Scope, *, shared_keys: bool) -> Connections:
     """
     rows = scope.connection.execute(sa.select(table).where(table.c.workspace_id == scope.workspace_id)).all()
     guard = Guard(network_rules.allowed(scope))
-    environment = shared_keys or _is_local_owner(scope)
-    return Connections(scope.keys, list(rows), guard, environment=environment)
+    # All at once: a key that is opened an hour later may have been sealed anew by then, and the old one dropped.
+    known = [_opened(scope.keys, row, guard) for row in rows]
+    return Connections(known, environment=shared_keys or _is_local_owner(scope))
 
 
 def mark_used(database: Database, workspace_id: UUID, used: set[UUID]) -> None:
@@ -125,6 +141,14 @@ def options_of(keys: KeyRing, row: Any, guard: Guard) -> Options:
     return {"base_url": row.base_url, "api_key": key, "guard": guard}
 
 
+def _opened(keys: KeyRing, row: Any, guard: Guard) -> Connection:
+    try:
+        options = options_of(keys, row, guard) if row.enabled else {}
+    except SetupError as problem:
+        return Connection(row.id, row.provider, row.name, row.enabled, problem=problem)
+    return Connection(row.id, row.provider, row.name, row.enabled, options)
+
+
 async def _tested(name: str, options: Options) -> CredentialTest:
     provider = open_provider(name, options)
     try:
@@ -136,16 +160,16 @@ async def _tested(name: str, options: Options) -> CredentialTest:
     return CredentialTest(True, models[:MAX_MODELS])
 
 
-def _chosen(rows: list[Any], name: str) -> Any | None:
-    named = [row for row in rows if row.name == (name or DEFAULT)]
+def _chosen(enabled: list[Connection], name: str) -> Connection | None:
+    named = [one for one in enabled if one.name == (name or DEFAULT)]
     if named:
         return named[0]
-    return rows[0] if not name and len(rows) == 1 else None
+    return enabled[0] if not name and len(enabled) == 1 else None
 
 
-def _missing(wanted: str, rows: list[Any]) -> PromptCardError:
+def _missing(wanted: str, known: list[Connection]) -> UnknownModel:
     provider, slash, _ = wanted.partition("/")
-    on = ", ".join(f"{provider}/{row.name}" for row in rows if row.enabled)
+    on = ", ".join(f"{provider}/{one.name}" for one in known if one.enabled)
     if not slash and on:
         message, hint = f"There are several credentials of '{provider}', and none is the default.", f"Name one: {on}."
     else:
