@@ -57,7 +57,7 @@ begin
         || setweight(to_tsvector('simple', pc.search_text(tags)), 'B');
     made.words := made.named
         || setweight(to_tsvector('simple', pc.search_text(card.description)), 'C')
-        || strip(to_tsvector('simple', pc.search_text(coalesce(messages, ''))));
+        || to_tsvector('simple', pc.search_text(coalesce(messages, '')));
     return made;
 end $$;
 
@@ -90,7 +90,8 @@ create function pc.search_cards(wanted text, most integer) returns table (card_i
 language plpgsql stable security definer rows 100
 set search_path = pg_catalog, public, pc, pg_temp
 set plan_cache_mode = force_custom_plan
-set pg_trgm.word_similarity_threshold = 0.5
+-- A scan of the table would read the cards of all workspaces.
+set enable_seqscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -101,6 +102,8 @@ begin
     if workspace is null then
         return;
     end if;
+    -- The first call makes the parameter known: before, only a superuser may set it.
+    perform show_limit(), set_config('pg_trgm.word_similarity_threshold', '0.5', true);
     return query
         with titled as materialized (
             select s.card_id, s.label, s.words from public.card_search as s
