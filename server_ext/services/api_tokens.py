@@ -134,7 +134,7 @@ def authenticate(database: Database, text: str) -> Actor:
 
 
 def _shown_token(workspace_id: UUID, token_id: UUID) -> sa.Select[Any]:
-    """Return the query for a token that is not revoked, of a user who belongs to its workspace."""
+    """Return the query for a token that is not revoked, of a user who is let in and belongs to its workspace."""
     noted = table.c.last_used_at
     return (
         sa.select(
@@ -147,7 +147,10 @@ def _shown_token(workspace_id: UUID, token_id: UUID) -> sa.Select[Any]:
             memberships,
             sa.and_(memberships.c.workspace_id == table.c.workspace_id, memberships.c.user_id == table.c.user_id),
         )
-        .where(table.c.workspace_id == workspace_id, table.c.id == token_id, table.c.revoked_at.is_(None))
+        .where(
+            *(table.c.workspace_id == workspace_id, table.c.id == token_id),
+            *(table.c.revoked_at.is_(None), users.c.disabled_at.is_(None)),
+        )
     )
 
 

@@ -21,7 +21,7 @@ from promptcard_ext.core.errors import SetupError, Unauthenticated
 from server_ext.auth.actor import Actor
 from server_ext.auth.permissions import ROLES
 from server_ext.db.engine import Database
-from server_ext.db.tables import memberships, workspaces
+from server_ext.db.tables import memberships, users, workspaces
 from server_ext.services import members, membership
 from server_ext.services.membership import HUB
 from server_ext.services.scope import Scope
@@ -49,7 +49,7 @@ def sync(
             the groups can be one anyway.
 
     Raises:
-        Unauthenticated: The name has more than 255 characters.
+        Unauthenticated: The account was locked here, whatever the Hub says; or the name has more than 255 characters.
         SetupError: ``role_map`` makes no sense (``hub_role_map_invalid``).
     """
     if not 1 <= len(user_name) <= _MAX_NAME:
@@ -123,10 +123,17 @@ def _account(database: Database, user_name: str) -> Actor:
         return Actor(connection.execute(sa.select(identity)).scalar_one(), user_name, via="hub")
 
 
+def _refuse_locked(connection: sa.Connection, actor: Actor) -> None:
+    locked = sa.select(users.c.disabled_at).where(users.c.id == actor.user_id)
+    if connection.execute(locked).scalar_one() is not None:
+        raise Unauthenticated("This account is locked.", hint="Ask an operator of the server.")
+
+
 def _memberships(database: Database, actor: Actor) -> dict[UUID, tuple[str, str]]:
     here = memberships.c
     mine = sa.select(here.workspace_id, here.role, here.source).where(here.user_id == actor.user_id)
     with database.transaction(user_id=actor.user_id) as connection:
+        _refuse_locked(connection, actor)
         return {row.workspace_id: (row.role, row.source) for row in connection.execute(mine)}
 
 

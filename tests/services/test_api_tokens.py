@@ -185,6 +185,14 @@ def test_a_token_of_somebody_who_is_out_is_refused(tenant: Tenant, new_actor: Ne
     assert code_of(tenant.database, made.token) == "token_invalid"
 
 
+def test_a_token_of_a_locked_account_is_refused(tenant: Tenant, new_actor: NewActor) -> None:
+    other = new_actor(tenant)
+    made = make(tenant, other)
+    with tenant.database.transaction(user_id=other.user_id) as connection:
+        connection.execute(sa.text("update users set disabled_at = now()"))
+    assert code_of(tenant.database, made.token) == "token_invalid"
+
+
 def test_a_use_is_noted_once_a_minute(tenant: Tenant) -> None:
     made = make(tenant)
     assert listed(tenant)[0].last_used_at is None
