@@ -12,6 +12,8 @@ TABLES_WITHOUT_WORKSPACE = {
     "workspaces": "the workspaces themselves; a policy of its own",
     "users": "a person may be in several workspaces; a policy of its own",
     "user_identities": "logins of a user; a policy of its own",
+    "sessions": "sessions of a user; a policy of its own",
+    "login_attempts": "nobody is known yet; no policy for the application, which has functions only",
 }
 """Behind row security too, but by another condition than ``workspace_id``."""
 
@@ -23,6 +25,8 @@ GLOBAL_TABLES = {
 
 DEFINER_FUNCTIONS = {
     "pc.resolve_identity(provider text, subject text, display_name text)": "a login precedes any workspace",
+    "pc.admit_login(account bytea, network bytea)": "a login precedes any user; it gives a time to wait only",
+    "pc.forgive_login(account bytea, network bytea)": "what a good login takes back of that",
     "pc.ensure_partitions(months_ahead integer)": "partitions are made by the owner",
     "pc.take_outbox(max_rows integer)": "one dispatcher serves all workspaces; it gets ids only",
     "pc.tasks_to_ring(older_than interval, max_rows integer)": "one sweeper serves all workspaces; it gets ids only",
@@ -36,6 +40,7 @@ DEFINER_FUNCTIONS = {
 OWNER_POLICY_TABLES = {
     "users": "pc.resolve_identity",
     "user_identities": "pc.resolve_identity",
+    "login_attempts": "pc.admit_login, pc.forgive_login",
     "outbox": "pc.take_outbox",
     "audit_log": "pc.audit_heads",
     "workspaces": "operators list them, as the owner",

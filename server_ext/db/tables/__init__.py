@@ -22,6 +22,7 @@ from server_ext.db.tables.results import (
     test_executions,
 )
 from server_ext.db.tables.runs import attempts, outbox, reports, run_cases, run_events, runs, tasks
+from server_ext.db.tables.sessions import login_attempts, sessions
 
 __all__ = [
     "SafeText",
@@ -36,6 +37,7 @@ __all__ = [
     "idempotency_keys",
     "invitations",
     "is_partition",
+    "login_attempts",
     "memberships",
     "metadata",
     "network_rules",
@@ -52,6 +54,7 @@ __all__ = [
     "run_cases",
     "run_events",
     "runs",
+    "sessions",
     "tasks",
     "test_cases",
     "test_executions",

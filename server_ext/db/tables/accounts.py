@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from server_ext.db.tables.columns import metadata, moment, short, tenant
+from server_ext.db.tables.columns import Timestamp, metadata, moment, short, tenant
 
 workspaces = sa.Table(
     "workspaces",
@@ -27,6 +27,8 @@ users = sa.Table(
     sa.Column("token_version", sa.Integer, nullable=False, server_default=sa.text("0")),
     moment("created_at"),
     moment("updated_at"),
+    sa.Column("disabled_at", Timestamp),
+    sa.Column("password_changed_at", Timestamp),
 )
 
 user_identities = sa.Table(
