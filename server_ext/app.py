@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Dict, Enum, Int, Unicode
 
 from promptcard_ext.core.errors import PromptCardError, SetupError, Unauthenticated, Unavailable
+from server_ext.api.change_streams import ChangeStreams
 from server_ext.api.identity import Credential
 from server_ext.api.routes import handlers
 from server_ext.auth.actor import Actor
@@ -24,8 +25,10 @@ from server_ext.auth.hub import HubActors, HubUser, hub_service, in_users_server
 from server_ext.db.engine import Database
 from server_ext.jobs.live import Listener
 from server_ext.runtime import Runtime, is_loopback
-from server_ext.services import workspaces
+from server_ext.services import hub_members, workspaces
 from server_ext.settings import Settings
+
+T = TypeVar("T")
 
 
 class PromptCards(ExtensionApp):
@@ -53,8 +56,9 @@ class PromptCards(ExtensionApp):
     hub_role_map = Dict(
         value_trait=Unicode(),
         key_trait=Unicode(),
-        help="Names of the Hub's groups, each with the role that it stands for; '*' stands for the workspace, such as "
-        "{'course-*-teachers': 'admin'}. 'promptcards-<workspace>-<role>' is always understood.",
+        help="Names of the Hub's groups, each with what it makes of its users. '*' in a name stands for the workspace: "
+        "{'course-*-teachers': 'admin', 'staff': 'my-workspace:viewer'}. Groups 'promptcards-<workspace>-<role>' are "
+        "always understood.",
     ).tag(config=True)
     allow_password_login = Enum(
         ["auto", "yes", "no"],
@@ -75,6 +79,7 @@ class PromptCards(ExtensionApp):
         self._started = asyncio.Event()
         self._starting: asyncio.Task[None] | None = None
         self._news: dict[str, set[asyncio.Event]] = {}
+        self.streams = ChangeStreams()
         self.settings["promptcards_app"] = self
         if self._is_hub_service():
             # Checked by the Hub's rules when it is known who asks; tornado would check before that.
@@ -117,6 +122,7 @@ class PromptCards(ExtensionApp):
                 self.runtime.services.redis_url, lambda run_id: _hand_over(loop, self._heard, run_id)
             )
             self.runtime.listener.start()
+            self.runtime.news.subscribe(lambda change: _hand_over(loop, self.streams.heard, change))
             self.log.info("Prompt Cards is ready (data in %s).", self.runtime.services.home or "external services")
         except PromptCardError as error:
             self._problem = error
@@ -190,6 +196,7 @@ class PromptCards(ExtensionApp):
             if self.mode == "local":
                 self.owner = workspaces.local_owner(runtime.database, _user_name())
             elif self.mode == "hub":
+                hub_members.roles_of([], self.hub_role_map)  # a map that makes no sense is refused now, not with users
                 self.hub = HubActors(partial(self._sync_hub_user, runtime.database))
         except BaseException:
             runtime.close()
@@ -197,8 +204,6 @@ class PromptCards(ExtensionApp):
         return runtime
 
     def _sync_hub_user(self, database: Database, user: HubUser) -> Actor:
-        from server_ext.services import hub_members
-
         return hub_members.sync(database, user.name, user.groups, self.hub_role_map, admin=user.admin)
 
     async def ready(self, timeout_s: float) -> Runtime:
@@ -244,6 +249,7 @@ class PromptCards(ExtensionApp):
         if self._starting is not None:
             await self._starting
         self._problem = self._problem or Unavailable("Prompt Cards is shutting down.", code="stopping")
+        self.streams.end()
         runtime, self.runtime = self.runtime, None
         if runtime is not None:
             await asyncio.get_running_loop().run_in_executor(None, runtime.close)
@@ -256,9 +262,9 @@ def _stop_cleanly_on_interrupt(serverapp: Any) -> None:
         signal.signal(signal.SIGINT, lambda *_: serverapp.stop(from_signal=True))
 
 
-def _hand_over(loop: asyncio.AbstractEventLoop, heard: Callable[[str], None], run_id: str) -> None:
+def _hand_over(loop: asyncio.AbstractEventLoop, heard: Callable[[T], None], news: T) -> None:
     with suppress(RuntimeError):  # the loop has just been closed: nobody watches any more
-        loop.call_soon_threadsafe(heard, run_id)
+        loop.call_soon_threadsafe(heard, news)
 
 
 def _user_name() -> str:

@@ -34,7 +34,7 @@ c.JupyterHub.services[0]["environment"]["PATH"] = {path!r}
 c.JupyterHub.services += [{{"name": "tests", "api_token": {token!r}}}]
 c.JupyterHub.load_roles += [
     {{"name": "tests", "services": ["tests"], "scopes": [
-        "admin:users", "admin:servers", "admin:server_state", "admin:groups", "access:servers", "tokens"]}},
+        "admin:users", "admin:servers", "admin:server_state", "admin:groups", "tokens", "access:services"]}},
 ]
 c.ConfigurableHTTPProxy.command = [{proxy!r}]
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api_port}"
@@ -42,6 +42,14 @@ c.SimpleLocalProcessSpawner.home_dir_template = {homes!r} + "/{{username}}"
 c.Spawner.cmd = [{singleuser!r}]
 c.Spawner.args = ["--allow-root"]
 c.Spawner.environment["JUPYTERHUB_SINGLEUSER_APP"] = "jupyter_server.serverapp.ServerApp"
+"""
+
+
+# What the Hub says counts for a second here, and for a minute elsewhere.
+_SERVICE_CONFIG = """
+c.HubOAuth.cache_max_age = 1
+c.PromptCards.start_worker = False
+c.PromptCards.hub_role_map = {"staff-of-*": "admin"}
 """
 
 
@@ -88,7 +96,7 @@ class Hub:
         self.url = f"http://127.0.0.1:{free_port()}"
         self.service_url = f"http://127.0.0.1:{free_port()}"
         self.api, self.service = f"{self.url}/hub/api", f"{self.url}/services/promptcards/"
-        self._token = secrets.token_hex(16)
+        self.token = secrets.token_hex(16)
         programs = Path(sysconfig.get_path("scripts"))
         folder.mkdir()
         (folder / "jupyterhub_config.py").write_text(
@@ -98,7 +106,7 @@ class Hub:
                 hub_port=free_port(),
                 api_port=free_port(),
                 secret=secrets.token_hex(32),
-                token=self._token,
+                token=self.token,
                 path=os.pathsep.join((str(programs), os.environ["PATH"])),
                 proxy=str(programs / "configurable-http-proxy"),
                 homes=str(folder / "homes"),
@@ -107,8 +115,7 @@ class Hub:
         )
         config = folder / "config"
         config.mkdir()
-        # What the Hub says counts for a second here, and for a minute elsewhere.
-        (config / "jupyter_promptcards_config.py").write_text("c.HubOAuth.cache_max_age = 1\n")
+        (config / "jupyter_promptcards_config.py").write_text(_SERVICE_CONFIG)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "jupyterhub", "-f", "jupyterhub_config.py"],
@@ -133,16 +140,16 @@ class Hub:
         """Wait until Hub, proxy and service answer."""
         wait_for(lambda: self.process.poll() is not None or self._answers(f"{self.api}/"), START_TIMEOUT_S)
         assert self.process.poll() is None, self.output
-        wait_for(lambda: self._answers(f"{self.service}promptcards/api/v1/health"), START_TIMEOUT_S)
+        wait_for(lambda: self._answers(f"{self.service}promptcards/api/v1/health", 401), START_TIMEOUT_S)
 
-    def _answers(self, url: str) -> bool:
+    def _answers(self, url: str, status: int = 200) -> bool:
         with suppress(OSError):
-            return ask("GET", url).status == 200
+            return ask("GET", url).status == status
         return False
 
     def ask(self, method: str, path: str, body: Any = None) -> Answer:
         """Ask the Hub's interface, as an administrator."""
-        return ask(method, f"{self.api}/{path}", self._token, body)
+        return ask(method, f"{self.api}/{path}", self.token, body)
 
     def tell(self, method: str, path: str, body: Any = None) -> Any:
         """Ask the Hub's interface for what must succeed."""
@@ -158,6 +165,10 @@ class Hub:
     def leave(self, user: str, group: str) -> None:
         """Take a user out of a group."""
         self.tell("DELETE", f"groups/{group}/users", {"users": [user]})
+
+    def token_of(self, user: str, *scopes: str) -> str:
+        """Return a token that the user may have made for a program of theirs."""
+        return str(self.tell("POST", f"users/{user}/tokens", {"scopes": scopes})["token"])
 
     def server_of(self, user: str) -> psutil.Process:
         """Return the process of a user's server, which is started if there is none."""
@@ -179,13 +190,11 @@ class Hub:
         with suppress(psutil.NoSuchProcess):
             parent = psutil.Process(self.process.pid)
             family = [parent, *parent.children(recursive=True)]
-        self.process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(15)
         for process in family:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         self.process.wait()
+        psutil.wait_procs(family, timeout=10)
         if kind is not None:
             print(f"--- jupyterhub ---\n{self.output}")
         shutil.rmtree(self.folder, ignore_errors=True)
