@@ -38,12 +38,16 @@ STATUS: tuple[tuple[type[PromptCardError], int], ...] = (
 # Where HTTP is finer than our classes.
 STATUS_OF_CODE = {
     "account_exists": 409,
+    "address_refused": 422,
+    "already_member": 409,
     "disk_full": 507,
     "idempotency_busy": 409,
     "if_match_missing": 428,
     "last_owner": 409,
+    "member_synced": 409,
     "method_not_allowed": 405,
     "request_too_large": 413,
+    "run_state": 409,
 }
 _CODE_OF_STATUS = {
     400: "request_invalid",
