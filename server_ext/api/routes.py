@@ -8,12 +8,16 @@ from typing import Any
 from jupyter_server.utils import url_path_join
 
 from server_ext.api import (
+    api_tokens,
+    audit,
     cards,
     cases,
+    credentials,
     drafts,
     generations,
     health,
     labels,
+    members,
     prices,
     reports,
     runs,
@@ -22,6 +26,7 @@ from server_ext.api import (
     versions,
     workspaces,
 )
+from server_ext.api.changes_sse import ChangesHandler
 from server_ext.api.events_ws import RunEventsHandler
 from server_ext.api.handler import OperationHandler
 from server_ext.api.nothing import NothingHereHandler
@@ -32,6 +37,8 @@ PREFIX = "promptcards/api/v1"
 OPERATIONS: tuple[Operation, ...] = (
     *health.operations.all,
     *workspaces.operations.all,
+    *members.operations.all,
+    *api_tokens.operations.all,
     *cards.operations.all,
     *drafts.operations.all,
     *versions.operations.all,
@@ -42,11 +49,14 @@ OPERATIONS: tuple[Operation, ...] = (
     *generations.operations.all,
     *prices.operations.all,
     *usage.operations.all,
+    *audit.operations.all,
     *reports.operations.all,
+    *credentials.operations.all,
 )
 # Paths that stay open, each with the action that it asks for.
 STREAMS: tuple[tuple[str, type[Any], str], ...] = (
     ("workspaces/{workspace}/runs/{run}/events", RunEventsHandler, "test:read"),
+    ("workspaces/{workspace}/events", ChangesHandler, "prompt:read"),
 )
 
 
