@@ -18,6 +18,7 @@ from server_ext import embedded
 from server_ext.cache import Cache, Shared
 from server_ext.db import catalog, migrate, partitions
 from server_ext.db.engine import Database
+from server_ext.jobs.head_keeper import HEADS_FILE, HeadKeeper
 from server_ext.jobs.live import Listener
 from server_ext.jobs.queue import Doorbell
 from server_ext.jobs.relay import Relay
@@ -80,6 +81,7 @@ class Runtime:
     database: Database
     doorbell: Doorbell
     relay: Relay
+    heads: HeadKeeper
     cache: Cache
     limiter: Limiter
     news: News
@@ -112,6 +114,7 @@ class Runtime:
             database=database,
             doorbell=doorbell,
             relay=Relay(database, doorbell),
+            heads=HeadKeeper(database, settings.home / HEADS_FILE),
             cache=cache,
             limiter=Limiter(RedisLine(services.redis_url), installation, limits),
             news=News(services.database_url, cache),
@@ -123,6 +126,7 @@ class Runtime:
         )
         runtime.news.subscribe(runtime.heard)
         runtime.relay.start()
+        runtime.heads.start()
         runtime.news.start()
         if with_worker:
             runtime.worker = WorkerProcess(settings)
@@ -148,6 +152,7 @@ class Runtime:
             for line in (self.doorbell, self.cache, self.limiter):
                 rest.callback(line.close)
             rest.callback(self.relay.close)
+            rest.callback(self.heads.close)
             rest.callback(self.news.close)
             if self.listener is not None:
                 rest.callback(self.listener.close)

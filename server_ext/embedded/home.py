@@ -6,6 +6,7 @@ home/
   clients/         one locked marker for each attached instance
   passwords.json   database passwords, 0600
   keys.json        secrets of the installation, 0600 (`server_ext.keys`)
+  audit-heads.jsonl  the last entries of all audit trails, hour by hour (`server_ext.jobs.head_keeper`)
   postgres/        data, postgres.log, run/  (as root: owned by the service account, or in /var/lib)
   valkey/          data, valkey.log, run/
 """
@@ -28,7 +29,9 @@ from server_ext.embedded.files import make_private, remove, write_private
 
 MAX_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
 _SOCKETS_PREFIX = "pc-"
-_OWN_ENTRIES = ("postgres", "valkey", "clients", "passwords.json", "keys.json", "home.json", "services.lock")
+_OWN_ENTRIES = (
+    "postgres", "valkey", "clients", "passwords.json", "keys.json", "audit-heads.jsonl", "home.json", "services.lock",
+)  # fmt: skip
 
 
 @dataclass

@@ -15,7 +15,7 @@ from server_ext.db.tables import audit_log
 from server_ext.observe import request
 from server_ext.services import paging
 from server_ext.services.audit_seal import seal
-from server_ext.services.scope import Scope
+from server_ext.services.scope import Scope, missing
 
 log = logging.getLogger("promptcards.audit")
 LARGE_EXPORT_ROWS = 1_000
@@ -105,14 +105,20 @@ def list_entries(scope: Scope, query: AuditQuery) -> Page[AuditEntry]:
     return paging.page(rows, query.limit, key=lambda row: (row.seq,), build=_entry)
 
 
-def head(scope: Scope) -> AuditHead | None:
-    """Return the last entry's number, hash and seal; None when there is no entry yet."""
+def head(scope: Scope) -> AuditHead:
+    """Return the last entry's number, hash and seal.
+
+    Raises:
+        NotFound: There is no entry yet.
+    """
     scope.require("audit:read")
     table = audit_log.c
     columns = (table.workspace_id, table.seq, table.at, table.hash, table.key_id, table.mac)
     last = sa.select(*columns).where(table.workspace_id == scope.workspace_id).order_by(table.seq.desc()).limit(1)
     row = scope.connection.execute(last).one_or_none()
-    return None if row is None else head_of(row)
+    if row is None:
+        raise missing("audit entry", "head")
+    return head_of(row)
 
 
 def head_of(row: Any) -> AuditHead:

@@ -23,7 +23,6 @@ from server_ext.db.engine import Database
 from server_ext.services.audit import head_of
 
 log = logging.getLogger("promptcards.audit")
-FILE_NAME = "audit-heads.jsonl"
 _ALL = sa.text("select workspace_id, seq, at, hash, key_id, mac from pc.audit_heads()")
 
 
@@ -45,6 +44,7 @@ def append(path: Path, found: list[AuditHead]) -> int:
     fresh = [head for head in found if _went_on(latest.get(head.workspace), head)]
     if fresh:
         try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             _write(path, b"".join(msgspec.json.encode(head) + b"\n" for head in fresh))
         except OSError as error:
             raise _invalid(path, f"cannot be written: {error.strerror}") from None

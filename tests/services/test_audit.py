@@ -15,11 +15,12 @@ from server_ext.auth.actor import Actor
 from server_ext.db.engine import Database
 from server_ext.db.tables import audit_log
 from server_ext.embedded import Services
+from server_ext.jobs.head_keeper import HEADS_FILE, HeadKeeper
 from server_ext.observe import request
 from server_ext.services import audit, audit_heads, audit_verify
 from server_ext.services.scope import Scope, open_scope
 from tests.conftest import NewActor
-from tests.support import Tenant
+from tests.support import Tenant, wait_for
 
 
 @pytest.fixture
@@ -228,3 +229,15 @@ def test_a_trail_that_is_shorter_than_its_copy_is_reported(
     audit_heads.append(path, audit_heads.heads(tenant.database))
     assert audit_heads.append(path, before) == 0
     assert str(tenant.id) in caplog.text
+
+
+def test_a_server_copies_heads_at_once_and_then_every_while(tenant: Tenant, tmp_path: Path) -> None:
+    path = tmp_path / "new" / HEADS_FILE
+    keeper = HeadKeeper(tenant.database, path, every_s=0.05)
+    keeper.start()
+    try:
+        before = wait_for(lambda: path.exists() and list(audit_heads.read(path, tenant.id)))
+        write(tenant, "thing.made")
+        wait_for(lambda: len(list(audit_heads.read(path, tenant.id))) > len(before))
+    finally:
+        keeper.close()
