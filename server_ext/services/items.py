@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
-from msgspec import Struct
+from msgspec import Meta, Struct
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from promptcard_ext.core import wire
@@ -25,6 +25,7 @@ from server_ext.services.scope import Scope
 MAX_EVENTS = 50
 EXPORT_ROWS = 500
 EVERYTHING = ItemQuery()
+Ordinal = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 _e, _g = test_executions.c, generations.c
 
@@ -53,7 +54,7 @@ def list_items(scope: Scope, reference: str, query: ItemQuery = EVERYTHING) -> P
     run = run_service.get(scope, reference)
     which = [*_filters(scope, query)]
     if query.cursor:
-        which.append(_e.ordinal > decode_cursor(query.cursor, int)[0])
+        which.append(_e.ordinal > decode_cursor(query.cursor, Ordinal)[0])
     statement = _query(scope, run, sa.and_(True, *which)).limit(query.limit + 1)
     rows = scope.connection.execute(statement).all()
     shown = rows[: query.limit]

@@ -16,6 +16,7 @@ from server_ext.services.scope import Scope
 
 DEFAULT_DAYS = 30
 MAX_DAYS = 3_660
+YEARS = range(2000, 3000)
 _SUMS = ("n", "passed", "failed", "errored", "unscored", "tokens_input", "tokens_output", "cost_usd", "priced")
 
 
@@ -23,10 +24,13 @@ def usage(scope: Scope, query: UsageQuery) -> Usage:
     """Return counts, tokens and cost of some days, UTC, today's latest hour included.
 
     Raises:
-        CardError: The days are out of order, or more than ten years (``request_invalid``).
+        CardError: The days are out of order, more than ten years, or in no year from 2000 to 2999
+            (``request_invalid``).
     """
     scope.require("analytics:read")
     until = query.until or datetime.now(UTC).date()
+    if until.year not in YEARS:
+        raise CardError(f"'to' is {until}; the years are {YEARS[0]} to {YEARS[-1]}.", code="request_invalid")
     since = query.since or until - timedelta(days=DEFAULT_DAYS - 1)
     if not 0 <= (until - since).days <= MAX_DAYS:
         raise CardError(

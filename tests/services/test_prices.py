@@ -59,6 +59,12 @@ def test_a_price_comes_back_exactly_as_it_was_given(tenant: Tenant) -> None:
     assert made.price_id == f"override:{made.id}"
 
 
+@pytest.mark.parametrize("text", ["\x00" * 300, "\ud800", "'; drop table runs; --"])
+def test_any_text_comes_back_as_it_was_given(tenant: Tenant, text: str) -> None:
+    made = add(tenant, model=text, source=text)
+    assert (made.model, made.source) == (text, text)
+
+
 @pytest.mark.parametrize(
     "changed",
     [

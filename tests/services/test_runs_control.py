@@ -306,6 +306,15 @@ def test_a_run_gets_another_name(tenant: Tenant) -> None:
     assert actions(tenant, run_id) == ["run.created", "run.renamed"]
 
 
+@pytest.mark.parametrize("name", ["\x00" * 255, "\ud800", "\ufdd00000", "'; drop table runs; --"])
+def test_any_name_comes_back_as_it_was_given(tenant: Tenant, name: str) -> None:
+    run_id = tenant.start()
+    with tenant.scope() as scope:
+        assert runs.update(scope, run_id, RunPatch(name=name)).name == name
+        found = runs.list_runs(scope, RunQuery(name=name)).items
+    assert [str(run.id) for run in found] == [run_id]
+
+
 def test_runs_are_found_by_what_they_are(tenant: Tenant) -> None:
     first = UUID(tenant.start([ECHO]))
     second = UUID(tenant.start([SLOW]))

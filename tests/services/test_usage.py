@@ -102,6 +102,12 @@ def test_days_out_of_order_and_too_many_are_refused(tenant: Tenant, days: int) -
     assert refusal.value.code == "request_invalid"
 
 
+def test_days_beyond_the_calendar_are_refused(tenant: Tenant) -> None:
+    for day in (date.min, date.max):
+        with pytest.raises(CardError):
+            used(tenant, until=day)
+
+
 def test_money_is_text_and_the_days_are_called_from_and_to(tenant: Tenant) -> None:
     ended(tenant, tenant.start([ECHO], count=4))
     text = encode(used(tenant)).decode()

@@ -16,6 +16,7 @@ FINAL: tuple[Status, ...] = ("completed", "cancelled", "failed")
 
 Name = Annotated[str, Meta(max_length=255)]
 Wanted = Annotated[str, Meta(max_length=500)]
+Number = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Cursor = Annotated[str, Meta(max_length=2000)]
 
 
@@ -37,7 +38,7 @@ class RunSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
     card: str
     models: Annotated[list[str], Meta(min_length=1, max_length=50)]
-    versions: Annotated[list[Annotated[int, Meta(ge=1, le=2**31 - 1)]], Meta(max_length=50)] = []
+    versions: Annotated[list[Number], Meta(max_length=50)] = []
     cases: list[str] = []
     repeats: Annotated[int, Meta(ge=1, le=1000)] = 1
     concurrency: Annotated[int, Meta(ge=1, le=512)] = 16
@@ -195,7 +196,7 @@ class ItemFilter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     outcome: list[Outcome] = []
     model: list[Wanted] = []
-    version: list[int] = []
+    version: list[Number] = []
     case: Name | None = None
     reason: Annotated[str, Meta(max_length=100)] | None = None
     text: Wanted | None = None

@@ -5,10 +5,17 @@ alter table runs
     add constraint runs_status_check check (status in (
         'queued', 'running', 'pausing', 'paused', 'cancelling', 'completed', 'cancelled', 'failed'
     )),
+    -- The program allows 255 characters, and one that PostgreSQL does not store is written as five.
+    drop constraint runs_name_check,
+    add constraint runs_name_check check (char_length(name) <= 1275),
     -- The run whose failed items this one asks again.
     add column retry_of uuid,
     add foreign key (workspace_id, retry_of) references runs (workspace_id, id);
 create index runs_retry_idx on runs (workspace_id, retry_of) where retry_of is not null;
+
+alter table run_cases
+    drop constraint run_cases_name_check,
+    add constraint run_cases_name_check check (char_length(name) <= 1275);
 
 -- A task that is held waits for its run to go on; nobody is woken for it.
 alter table tasks
@@ -21,8 +28,8 @@ alter table tasks
 create table price_overrides (
     workspace_id uuid not null references workspaces (id),
     id uuid not null default uuidv7(),
-    provider text not null check (char_length(provider) between 1 and 300),
-    model text not null check (char_length(model) between 1 and 300),
+    provider text not null check (char_length(provider) between 1 and 1500),
+    model text not null check (char_length(model) between 1 and 1500),
     input_per_mtok numeric not null check (input_per_mtok >= 0),
     output_per_mtok numeric check (output_per_mtok >= 0),
     cached_input_per_mtok numeric check (cached_input_per_mtok >= 0),
@@ -32,7 +39,7 @@ create table price_overrides (
     tiers jsonb not null default '[]' check (jsonb_typeof(tiers) = 'array'),
     valid_from date not null,
     valid_to date check (valid_to > valid_from),
-    source text not null check (char_length(source) between 1 and 1000),
+    source text not null check (char_length(source) between 1 and 5000),
     created_by uuid references users (id),
     created_at timestamptz not null default now(),
     withdrawn_at timestamptz,
