@@ -190,6 +190,8 @@ class Hub:
         with suppress(psutil.NoSuchProcess):
             parent = psutil.Process(self.process.pid)
             family = [parent, *parent.children(recursive=True)]
+        with suppress(OSError, ValueError, psutil.NoSuchProcess):  # a Hub that has died leaves its proxy behind
+            family.append(psutil.Process(int((self.folder / "jupyterhub-proxy.pid").read_text())))
         for process in family:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
