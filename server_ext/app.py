@@ -166,6 +166,17 @@ class PromptCards(ExtensionApp):
             hint="Log in at auth/login, or make an API token; send it as X-PromptCards-Token.",
         )
 
+    def at_hand(self, credential: Credential | None, jupyter_user: Any) -> Actor | None:
+        """Return who `identify` would, or None when that takes asking somebody.
+
+        Raises:
+            Unauthenticated: As `identify`.
+        """
+        assert self.runtime is not None
+        if credential is not None:
+            return self.runtime.actors.at_hand(credential.text, access=credential.kind == "access")
+        return self.owner if self.mode == "local" and jupyter_user is not None else None
+
     def _chosen_mode(self) -> str:
         """Return how users are told apart; refuse what would give one user's data to another."""
         if in_users_server(os.environ):

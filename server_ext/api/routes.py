@@ -12,6 +12,7 @@ from server_ext.api import (
     audit,
     cards,
     cases,
+    contract,
     credentials,
     drafts,
     generations,
@@ -36,6 +37,7 @@ PREFIX = "promptcards/api/v1"
 
 OPERATIONS: tuple[Operation, ...] = (
     *health.operations.all,
+    *contract.operations.all,
     *workspaces.operations.all,
     *members.operations.all,
     *api_tokens.operations.all,

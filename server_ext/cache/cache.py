@@ -1,7 +1,7 @@
 """Values by name: from memory, else from Redis, else from the database.
 
-A cache is used only while the process demonstrably hears of changes (`server_ext.news`): silence of more than five
-seconds turns it off, whatever the reason. So no value is wrong for longer than news takes, and none for more than five
+A cache is used only while the process demonstrably hears of changes (`server_ext.news`): silence of more than three
+seconds turns it off, whatever the reason. So no value is wrong for longer than news takes, and none for more than three
 seconds.
 """
 
@@ -12,9 +12,11 @@ from collections.abc import Callable
 from uuid import UUID
 
 from promptcard_ext.core.errors import NotFound, PromptCardError, Unavailable
-from server_ext.cache.families import FAMILIES, RECHECK_S, FamilyName, Name, name_of
+from server_ext.cache.families import FAMILIES, FamilyName, Name, name_of
 from server_ext.cache.local import Entry, Flight, Local
 from server_ext.cache.shared import Found, Shared
+
+HEARING_S = 3.0
 
 
 class Cache:
@@ -101,7 +103,7 @@ class Cache:
     @property
     def hearing(self) -> bool:
         """Whether changes have demonstrably been heard of within the last seconds."""
-        return self._clock() - self._heard_at <= RECHECK_S
+        return self._clock() - self._heard_at <= HEARING_S
 
     def _is_fresh(self, family: FamilyName, entry: Entry) -> bool:
         return self.hearing and self._clock() - entry.read_at < FAMILIES[family].local_ttl_s

@@ -181,7 +181,7 @@ def test_who_hears_of_no_changes_reads_everything_anew(url: str, workspace: UUID
     cache, source = hearing_cache(shared_on(url), clock), Source()
     cache.get("perms", None, "ada", source.load)
     source.value = b"new"
-    clock.now += 4.9
+    clock.now += 2.9
     assert cache.get("perms", None, "ada", source.load) == b"old"
     clock.now += 0.2
     # Neither memory nor Redis may answer now, in no family.
