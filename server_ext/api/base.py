@@ -86,6 +86,17 @@ class PromptCardsHandler(JupyterHandler):
         observed.known(actor)
         return actor
 
+    def at_hand(self) -> Actor | None:
+        """Return who asks, or None when that takes asking somebody.
+
+        Raises:
+            Unauthenticated: As `identify`.
+        """
+        actor: Actor | None = self.app.at_hand(self._credential, self._jupyter_user)
+        if actor is not None:
+            observed.known(actor)
+        return actor
+
     def get_login_url(self) -> str:
         """Refuse whoever is not logged in: programs ask here, and a login page is no answer to them."""
         raise Unauthenticated("Jupyter's token or login, or a token of ours, is needed.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.contract.cards import (
+    LATEST,
     CardFound,
     CardHead,
     CardPatch,
@@ -16,6 +17,7 @@ from promptcard_ext.core.contract.cards import (
 from promptcard_ext.core.contract.page import Page
 from server_ext.api.operation import Call, Operations
 from server_ext.services import card_search, card_versions, cards
+from server_ext.services.scope import as_uuid
 
 operations = Operations("cards")
 CARDS = "workspaces/{workspace}/cards"
@@ -77,7 +79,16 @@ def restore_card(call: Call) -> CardHead:
     return cards.restore(call.scope, call.path["card"])
 
 
-@operations.get(CARD + "/fetch", action="prompt:read", query=FetchQuery, answer=RegisteredCard, etag=True)
+def _fetch_key(path: dict[str, str], query: FetchQuery) -> str | None:
+    """Return what changes of the answer are announced under; by an id or a number there is nothing announced."""
+    if query.version is not None or as_uuid(path["card"]):
+        return None
+    return path["card"] if query.label == LATEST else f"{path['card']}/{query.label}"
+
+
+@operations.get(
+    CARD + "/fetch", action="prompt:read", query=FetchQuery, answer=RegisteredCard, etag=True, cached=_fetch_key
+)
 def fetch_card(call: Call) -> RegisteredCard:
     """Fetch a version of a card for use in a program: by number, by label, or the latest."""
     return card_versions.resolve(call.scope, call.path["card"], call.query.which)

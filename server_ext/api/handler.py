@@ -44,6 +44,8 @@ class OperationHandler(PromptCardsHandler):
         try:
             if operation.streamed:
                 await self._stream(runtime, dispatch)
+            elif (answer := dispatch.at_once()) is not None:
+                self._reply(answer)
             else:
                 pool = runtime.watch_pool if operation.apart else None
                 self._reply(await self.call(dispatch.answer, pool=pool))
@@ -66,6 +68,7 @@ class OperationHandler(PromptCardsHandler):
             raw=request.body,
             address=request.remote_ip or "",
             identify=self.identify,
+            at_hand=self.at_hand,
             anonymous=self.anonymous,
             password_login=self.app.password_login,
         )

@@ -127,6 +127,7 @@ class Operation:
         conditional: Whether ``If-Match`` is needed.
         etag: Whether the answer has an ETag.
         streamed: Whether the answer is made while it is sent, by the connections set aside for exports.
+        cached: Returns the key under which the answer is cached, from path and query; None for what is not.
         apart: Whether it has threads of its own, so that it answers when all others are busy.
     """
 
@@ -147,6 +148,7 @@ class Operation:
     conditional: bool = False
     etag: bool = False
     streamed: bool = False
+    cached: Callable[[dict[str, str], Any], str | None] | None = None
     apart: bool = False
     max_body: int = MAX_BODY_BYTES
 

@@ -114,6 +114,12 @@ class Limiter:
             self._keep_advance(key, verdict)
         return _decision(limit.rate, verdict)
 
+    def at_hand(self, name: LimitName, *identity: str) -> Decision | None:
+        """Count a request by what is counted in advance, or return None; asks nobody, never waits."""
+        limit = self._limits[name]
+        advance = self._from_advance(self._key(name, limit, identity))
+        return None if advance is None else _decision(limit.rate, advance)
+
     def close(self) -> None:
         """Close the connections to Redis."""
         self._line.close()

@@ -14,7 +14,7 @@ from promptcard_ext.core.contract.cards import CardHead, CardPatch, CardQuery, S
 from promptcard_ext.core.contract.page import Page
 from promptcard_ext.core.errors import CardError, NotFound
 from server_ext.db.tables import card_labels, card_versions, prompt_cards
-from server_ext.services import audit, changes, paging
+from server_ext.services import audit, card_changes, paging
 from server_ext.services import card_versions as stored_versions
 from server_ext.services.card_lookup import COLUMNS, head, head_of, locked_head, the_card
 from server_ext.services.precondition import Match, unconditional
@@ -115,7 +115,7 @@ def _change(scope: Scope, card: CardHead, action: str, values: dict[str, Any], *
     )
     changed = head_of(scope.connection.execute(statement).one())
     audit.record(scope, action, "card", card.id, **detail)
-    changes.announce(scope, "card", card.name)
+    card_changes.announce(scope, [card.name])
     return changed
 
 
@@ -134,7 +134,7 @@ def save_version(scope: Scope, card: Card) -> Saved:
     scope.require("prompt:update")
     card = _composed(scope, card)
     card_id, latest = _head_for_update(scope, card)
-    changes.announce(scope, "card", card.name)
+    card_changes.announce(scope, [card.name])
     content_hash = card.content_hash
     same = scope.connection.execute(
         sa.select(card_versions.c.id, card_versions.c.version)

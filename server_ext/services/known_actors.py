@@ -52,9 +52,22 @@ class KnownActors:
         """
         return self._find(text, lambda: api_tokens.authenticate(self._database, text))
 
+    def at_hand(self, text: str, *, access: bool) -> Actor | None:
+        """Return whose credential it is when that was found out within the last seconds; asks nobody, never waits.
+
+        Args:
+            access: Whether it is an access token, and not an API token.
+
+        Raises:
+            Unauthenticated: It is an access token that is not good.
+        """
+        if access:
+            tokens.verify(self._database.keys, text)
+        with self._lock:
+            return self._known.get(_key(text))
+
     def _find(self, text: str, check: Callable[[], Actor]) -> Actor:
-        # Not the credential itself: it is kept in memory no longer than its request.
-        key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        key = _key(text)
         with self._lock:
             known, before = self._known.get(key), self._forgotten
         if known is not None:
@@ -71,3 +84,8 @@ class KnownActors:
         with self._lock:
             self._forgotten += 1
             self._known.clear()
+
+
+def _key(text: str) -> bytes:
+    # Not the credential itself: it is kept in memory no longer than its request.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

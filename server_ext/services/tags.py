@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from promptcard_ext.core.contract.cards import TagCount, TagQuery, TagRename, TagRenamed
 from promptcard_ext.core.contract.page import Page
 from server_ext.db.tables import SafeText, prompt_cards
-from server_ext.services import audit, changes, paging
+from server_ext.services import audit, card_changes, paging
 from server_ext.services.scope import Scope, missing
 
 BATCH = 2_000
@@ -59,7 +59,7 @@ def rename(scope: Scope, tag: str, wanted: TagRename) -> TagRenamed:
     changed = 0
     while names := _rename_some(scope, tag, wanted.tag):
         changed += len(names)
-        changes.announce_all(scope, "card", names)
+        card_changes.announce(scope, names)
     if not changed:
         raise missing("tag", tag)
     audit.record(scope, "tag.renamed", "tag", tag, to=wanted.tag, cards=changed)
