@@ -19,6 +19,11 @@ def override_price_id(override_id: UUID) -> str:
     return f"{_OVERRIDE}{override_id}"
 
 
+def is_override(price_id: str) -> bool:
+    """Tell whether a price is a workspace's own."""
+    return price_id.startswith(_OVERRIDE)
+
+
 def answer_row(workspace_id: UUID, generation: Generation, request: dict[str, Any]) -> dict[str, Any]:
     """Return the row of an answer to ``request``."""
     tokens = generation.tokens
@@ -50,7 +55,7 @@ def answer_row(workspace_id: UUID, generation: Generation, request: dict[str, An
 def _price_columns(price_id: str | None) -> dict[str, UUID | None]:
     if price_id is None:
         return {"price_id": None, "price_override_id": None}
-    if price_id.startswith(_OVERRIDE):
+    if is_override(price_id):
         return {"price_id": None, "price_override_id": UUID(price_id.removeprefix(_OVERRIDE))}
     return {"price_id": UUID(price_id), "price_override_id": None}
 

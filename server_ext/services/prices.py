@@ -14,7 +14,7 @@ from promptcard_ext.core.contract.prices import PriceOut, PriceQuery
 from promptcard_ext.core.pricing import Price, PriceBook, Tier
 from server_ext.db.engine import Database
 from server_ext.db.tables import price_book, price_overrides
-from server_ext.services.answers import override_price_id
+from server_ext.services.answers import is_override, override_price_id
 from server_ext.services.paging import decode_cursor, encode_cursor
 from server_ext.services.scope import Scope
 
@@ -31,9 +31,9 @@ def load(database: Database, workspace_id: UUID) -> PriceBook:
 
 
 def list_prices(scope: Scope, query: PriceQuery) -> Page[PriceOut]:
-    """Return the prices that hold on a day, by provider and model; of a model's own and the book's both.
+    """Return the prices that hold on a day, by provider and model.
 
-    The workspace's own is the one that counts.
+    Of two for one model the workspace's own comes first, and is the one that counts.
     """
     scope.require("analytics:read")
     book = _book(scope.connection, scope.workspace_id)
@@ -75,9 +75,9 @@ def _wanted(price: Price, query: PriceQuery, day: date) -> bool:
 
 
 def _key(price: Price) -> tuple[str, str, str]:
-    return price.provider, price.model, price.id
+    return price.provider, price.model, f"{0 if is_override(price.id) else 1}{price.id}"
 
 
 def _out(price: Price) -> PriceOut:
     values = {name: getattr(price, name) for name in PriceOut.__struct_fields__ if name not in ("override", "tiers")}
-    return PriceOut(**values, override=price.id.startswith("override:"), tiers=list(price.tiers))
+    return PriceOut(**values, override=is_override(price.id), tiers=list(price.tiers))
