@@ -25,6 +25,7 @@ from server_ext.services.scope import Scope, as_uuid, missing
 
 DEFAULT = "default"
 MAX_MODELS = 1000
+TEST_TIMEOUT_S = 15.0
 # A run uses a credential thousands of times; to the hour is exact enough for whoever asks whether it is still in use.
 USE_IS_EXACT_TO = timedelta(hours=1)
 
@@ -152,9 +153,14 @@ def _opened(keys: KeyRing, row: Any, guard: Guard) -> Connection:
 async def _tested(name: str, options: Options) -> CredentialTest:
     provider = open_provider(name, options)
     try:
-        models = await provider.list_models()
+        async with asyncio.timeout(TEST_TIMEOUT_S):
+            models = await provider.list_models()
     except ProviderError as error:
         return CredentialTest(False, code=error.code, message=error.message, hint=error.hint)
+    except TimeoutError:
+        return CredentialTest(False, code="timeout", message=f"{name} did not answer within {TEST_TIMEOUT_S:g} s.")
+    except Exception as error:  # noqa: BLE001  A provider may come from anybody; its words may hold the key.
+        return CredentialTest(False, code="provider_crashed", message=f"{name} broke: {type(error).__name__}.")
     finally:
         await provider.close()
     return CredentialTest(True, models[:MAX_MODELS])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from promptcard_ext.core.errors import ProviderError
 from promptcard_ext.providers.address_ranges import Reach, reach_of
@@ -61,6 +63,28 @@ def test_a_public_address_may_be_called_and_is_kept_in_one_form(url: str, kept: 
 )
 def test_where_an_address_leads(address: str, reach: Reach) -> None:
     assert reach_of(address) is reach
+
+
+@given(
+    st.one_of(
+        st.text(alphabet="htps:/@[]#?%\\.0123456789abcdefx-_ \t\n①。", max_size=40).map("https://".__add__),
+        st.from_regex(r"https?://[a-z0-9.@:\[\]%_-]{1,20}(:[0-9]{1,5})?(/[a-z0-9.@%/-]{0,10})?", fullmatch=True),
+    )
+)
+def test_whoever_reads_an_address_that_we_take_reads_the_same(url: str) -> None:
+    try:
+        place = place_of(url)
+    except ProviderError:
+        return
+    for text in (url, place.url):
+        yarl, split = URL(text), urlsplit(text)
+        for scheme, host, port in ((yarl.scheme, yarl.host, yarl.port), (split.scheme, split.hostname, split.port)):
+            assert scheme == place.scheme
+            assert (port or {"http": 80, "https": 443}[place.scheme]) == place.port
+            assert host is not None
+            assert host_of(host) == place.host
+        assert yarl.user is split.username is None
+        assert yarl.query_string == split.query == yarl.fragment == split.fragment == ""
 
 
 @given(st.ip_addresses())

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -160,6 +161,21 @@ def test_what_does_not_open_is_reported_and_left_as_it_is(database: Database, te
     with tenant.scope() as scope:
         loaded = connections.load(scope, shared_keys=False)
     assert loaded.options("openai/fine")["api_key"] == secret_of(2)
+
+
+def test_a_key_file_that_is_edited_badly_changes_nothing_until_it_is_good_again(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    ring = load_ring(path)
+    before, good = ring.current("credentials"), path.read_text()
+    for bad in ("{", "{}", good.replace('"secret"', '"s"')):
+        path.write_text(bad)
+        assert ring.current("credentials") == before
+        assert ring.find("credentials", before.id) == before
+    path.unlink()
+    assert ring.current("credentials") == before
+    ring.rotated("credentials").save(path)
+    assert ring.current("credentials") != before
+    assert ring.find("credentials", before.id) == before
 
 
 def test_the_same_secret_is_never_sealed_the_same() -> None:

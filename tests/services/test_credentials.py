@@ -29,6 +29,7 @@ from server_ext.db.tables import audit_log, provider_credentials
 from server_ext.embedded import Services
 from server_ext.services import connections, credentials, network_rules
 from server_ext.services.precondition import etag_of, if_match, unconditional
+from server_ext.settings import Settings
 from tests.conftest import NewActor, StartWorker
 from tests.run_async import run_async
 from tests.stub_server import Behaviour, Stub
@@ -338,6 +339,12 @@ def test_keys_of_the_environment_are_the_local_owners_unless_they_are_shared(ten
     with pytest.raises(ProviderError) as caught:
         connected(stranger, "openai")
     assert caught.value.code == "credential_missing"
+
+
+def test_the_operator_says_that_keys_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, shared in (("1", True), ("0", False), ("", False), ("yes", False)):
+        monkeypatch.setenv("PROMPTCARDS_SHARED_PROVIDER_KEYS", text)
+        assert Settings.from_environment().shared_provider_keys is shared
 
 
 def test_a_guest_of_the_local_owner_does_not_get_the_keys_of_the_environment(
