@@ -37,6 +37,8 @@ class PromptCardsHandler(JupyterHandler):
 
     _credential: Credential | None = None
     _jupyter_user: Any = None
+    # Headers that errors have too; tornado drops all others before it answers with one.
+    _always: dict[str, str] | None = None
 
     @property
     def app(self) -> Any:
@@ -143,6 +145,8 @@ class PromptCardsHandler(JupyterHandler):
         """Answer with ``{"code", "message", "hint", "request_id"}``; never with a traceback."""
         error = details.get("exc_info", (None, None, None))[1]
         status, answer = answer_of(status_code, error)
+        for name, value in (self._always or {}).items():
+            self.set_header(name, value)
         retry_after = getattr(error, "retry_after_s", None)
         if retry_after:
             self.set_header("Retry-After", str(max(1, round(retry_after))))

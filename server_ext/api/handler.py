@@ -37,27 +37,20 @@ class OperationHandler(PromptCardsHandler):
         """Carry out the operation of this method."""
         operation = self.operations.get(self.request.method or "")
         if operation is None:
-            self.set_header("Allow", ", ".join(sorted(self.operations)))
+            self._always = {"Allow": ", ".join(sorted(self.operations))}
             raise MethodNotAllowed(f"There is no {self.request.method} at this path.")
         runtime = await self.runtime()
         dispatch = Dispatch(runtime, operation, self._incoming(path))
-        try:
-            if operation.streamed:
-                await self._stream(runtime, dispatch)
-            elif (answer := dispatch.at_once()) is not None:
-                self._reply(answer)
-            else:
-                pool = runtime.watch_pool if operation.apart else None
-                self._reply(await self.call(dispatch.answer, pool=pool))
-        finally:
-            for name, value in dispatch.headers.items():
-                self._say(name, value)
+        self._always = dispatch.headers
+        if operation.streamed:
+            await self._stream(runtime, dispatch)
+        elif (answer := dispatch.at_once()) is not None:
+            self._reply(answer)
+        else:
+            pool = runtime.watch_pool if operation.apart else None
+            self._reply(await self.call(dispatch.answer, pool=pool))
 
     post = put = patch = delete = head = get
-
-    def _say(self, name: str, value: str) -> None:
-        if not self._headers_written:
-            self.set_header(name, value)
 
     def _incoming(self, path: dict[str, str]) -> Incoming:
         request = self.request
@@ -75,7 +68,7 @@ class OperationHandler(PromptCardsHandler):
 
     def _reply(self, answer: Kept) -> None:
         self.set_status(answer.status)
-        for name, value in answer.headers.items():
+        for name, value in {**(self._always or {}), **answer.headers}.items():
             self.set_header(name, value)
         if answer.status == 204:
             self.clear_header("Content-Type")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from jupyter_server.auth import Authorizer
-from jupyter_server.auth.identity import User
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import url_path_join
 from jupyterhub.services.auth import HubOAuth
@@ -17,7 +17,7 @@ from traitlets.config import Config
 
 from promptcard_ext.core.errors import Denied, Unavailable
 from server_ext.api.base import PromptCardsHandler
-from server_ext.auth.hub import HubService
+from server_ext.auth.hub import AS_OF, HubService
 from server_ext.observe import request as observed
 
 CACHE_S = 60
@@ -74,8 +74,8 @@ class HubIdentity(JupyterHubIdentityProvider):  # type: ignore[misc]  # jupyterh
     def _hub_auth(self) -> Hub:
         return Hub(parent=self)
 
-    async def get_user(self, handler: Any) -> User | None:
-        """Return the Hub's user, with what the Hub says of it in ``hub_user``; None before handlers of others.
+    async def get_user(self, handler: Any) -> Any:
+        """Return the Hub's user, with what the Hub says of them in ``hub_user``; None before handlers of others.
 
         Raises:
             Denied: The Hub knows the user and does not let them in here.
@@ -84,13 +84,16 @@ class HubIdentity(JupyterHubIdentityProvider):  # type: ignore[misc]  # jupyterh
         if not isinstance(handler, PromptCardsHandler):
             return None
         try:
-            user: User | None = await super().get_user(handler)
+            user: Any = await super().get_user(handler)
         except web.HTTPError as error:
             if error.status_code < 500:
                 raise
             raise Unavailable(
                 "The Hub does not say who this is.", hint="Is JupyterHub running?", code="hub_unreachable"
             ) from None
+        if user is not None:
+            # The Hub's side of jupyterhub keeps the answer and gives the same one to every request of this token.
+            user.hub_user.setdefault(AS_OF, time.monotonic())
         return user
 
 

@@ -109,14 +109,14 @@ async def test_a_token_may_do_what_its_scopes_name_and_nothing_else(
     api: Api, token_of: Callable[..., dict[str, str]]
 ) -> None:
     workspace = api.workspace.partition("/")[2]
-    for scope in ("prompt:read", "test:execute"):
-        headers = token_of("owner", [scope])
+    for scopes in (["prompt:read"], ["test:read", "test:execute"]):
+        headers = token_of("owner", scopes)
         for operation in IN_WORKSPACES:
             answer = await api.ask(
                 operation.method, address(operation, workspace), None if operation.method == "GET" else {},
                 headers=headers, login=False,
             )  # fmt: skip
-            assert (answer.status == 403) == (operation.action != scope), (operation.name, answer.json)
+            assert (answer.status == 403) == (operation.action not in scopes), (operation.name, answer.json)
 
 
 async def test_a_pinned_token_opens_no_other_workspace_and_makes_none(
