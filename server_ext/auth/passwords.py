@@ -101,10 +101,10 @@ def verify(stored: str | None, password: str) -> bool:
     against = NOBODYS_HASH if stored is None or raw is None else stored
     with gate.passed():
         try:
-            fits = _HASHER.verify(against, raw or b"")
+            _HASHER.verify(against, raw or b"")
         except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
-            fits = False
-    return fits and against is stored
+            return False
+    return against is stored
 
 
 def needs_rehash(stored: str) -> bool:

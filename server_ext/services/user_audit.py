@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -18,27 +17,25 @@ def record(
     database: Database,
     connection: sa.Connection,
     actor: Actor,
-    user_id: UUID,
     action: str,
     object_type: str,
     object_id: object,
     **detail: Any,
 ) -> None:
-    """Append an entry to the trail of every workspace that a user belongs to, as the last thing of a transaction.
+    """Append an entry to the trail of every workspace that the actor belongs to, as the last thing of a transaction.
 
     Args:
         connection: In a transaction that acts for the user.
-        actor: Who did it; an operator, perhaps.
-        user_id: Whom it concerns.
+        actor: Whom it concerns, and who did it unless it is ``via`` an operator.
         detail: Small, and without a secret; see `audit.record`.
     """
     mine = (
         sa.select(memberships.c.workspace_id, memberships.c.role)
-        .where(memberships.c.user_id == user_id)
+        .where(memberships.c.user_id == actor.user_id)
         # Each entry locks its trail until the end: in one order, so that of two such transactions one waits.
         .order_by(memberships.c.workspace_id)
     )
     for workspace_id, role in connection.execute(mine).all():
-        name_tenant(connection, workspace_id, user_id)
+        name_tenant(connection, workspace_id, actor.user_id)
         audit.record(Scope(connection, workspace_id, actor, role, database), action, object_type, object_id, **detail)
-    name_tenant(connection, None, user_id)
+    name_tenant(connection, None, actor.user_id)
