@@ -12,7 +12,7 @@ from jupyter_server.utils import url_path_join
 from jupyterhub.services.auth import HubOAuth
 from jupyterhub.singleuser.extension import JupyterHubIdentityProvider
 from tornado import web
-from traitlets import default
+from traitlets import TraitError, default, validate
 from traitlets.config import Config
 
 from promptcard_ext.core.errors import Denied, Unavailable
@@ -23,6 +23,8 @@ from server_ext.observe import request as observed
 CACHE_S = 60
 """How long an answer of the Hub about a token counts, unless `c.HubOAuth.cache_max_age` says otherwise."""
 
+MAX_CACHE_S = 240  # less than the age at which an answer is not good any more
+
 
 class Hub(HubOAuth):  # type: ignore[misc]  # jupyterhub is not typed
     """The Hub, asked more often than by users' servers: what it answers is who belongs to which group."""
@@ -30,6 +32,12 @@ class Hub(HubOAuth):  # type: ignore[misc]  # jupyterhub is not typed
     @default("cache_max_age")
     def _cache_max_age(self) -> int:
         return CACHE_S
+
+    @validate("cache_max_age")
+    def _check_cache_max_age(self, proposal: Any) -> int:
+        if not 0 <= proposal.value <= MAX_CACHE_S:
+            raise TraitError(f"HubOAuth.cache_max_age is {proposal.value} s; 0 to {MAX_CACHE_S} s can be used here.")
+        return int(proposal.value)
 
     def check_scopes(self, required_scopes: set[str], user: dict[str, Any]) -> set[str]:
         """Return those of the scopes that the user has; without one it cannot be a login that is missing.

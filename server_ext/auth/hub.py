@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from cachetools import TTLCache
+from cachetools import LRUCache
 
 from promptcard_ext.core.errors import SetupError, Unauthenticated
 from server_ext.auth.actor import Actor
 
 MAX_KNOWN = 10_000
 SYNC_AFTER_S = 300.0
+
+AS_OF = "promptcards_as_of"
+"""Key that `HubIdentity` adds to an answer of the Hub: when it came, in seconds of `time.monotonic`."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,13 @@ class HubUser:
 
     Attributes:
         admin: Whether they administer the Hub.
+        as_of: When the Hub said so.
     """
 
     name: str
     groups: frozenset[str]
     admin: bool
+    as_of: float = field(default=0.0, compare=False)
 
 
 def read_user(model: Mapping[str, Any]) -> HubUser:
@@ -93,33 +99,80 @@ def read_user(model: Mapping[str, Any]) -> HubUser:
             hint="Make an API token of Prompt Cards for it.",
             code="hub_service_refused",
         )
-    return HubUser(str(model["name"]), frozenset(model.get("groups") or ()), bool(model.get("admin")))
+    groups = frozenset(model.get("groups") or ())
+    return HubUser(str(model["name"]), groups, bool(model.get("admin")), float(model.get(AS_OF, 0)))
 
 
 class HubActors:
     """Actors of the Hub's users, whose memberships follow their groups.
 
+    Answers of the Hub are of different ages: each token has its own, and a socket has the one it was opened with. An
+    older one never undoes what a newer one has done, and one that is too old is not good any more.
+
     Args:
         sync: Brings the memberships in line with the groups, and returns the actor.
-        after_s: Seconds until that is done again, though nothing has changed: a workspace may be new.
+        after_s: How long that counts, and an answer of the Hub at most.
+        clock: Seconds that only go forward; that of `AS_OF`.
     """
 
-    def __init__(self, sync: Callable[[HubUser], Actor], after_s: float = SYNC_AFTER_S) -> None:
-        self._sync = sync
-        self._known: TTLCache[str, tuple[HubUser, Actor]] = TTLCache(MAX_KNOWN, after_s)
+    def __init__(
+        self,
+        sync: Callable[[HubUser], Actor],
+        after_s: float = SYNC_AFTER_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sync, self._after_s, self._clock = sync, after_s, clock
+        self._known: LRUCache[str, _Known] = LRUCache(MAX_KNOWN)
         self._lock = threading.Lock()
+        # Of two answers about one user the newer must have the last word: one of them at a time.
+        self._turns = [threading.Lock() for _ in range(64)]
 
     def actor_of(self, jupyter_user: Any) -> Actor:
         """Return the actor for ``handler.current_user``; synchronous, may ask the database.
 
         Raises:
-            Unauthenticated: It is no user of the Hub.
+            Unauthenticated: It is no user of the Hub, or what the Hub said of them is too old (``hub_answer_old``).
         """
         user = read_user(jupyter_user.hub_user)
+        if self._clock() - user.as_of >= self._after_s:
+            raise Unauthenticated(
+                f"It is too long ago that the Hub was asked about '{user.name:.100}'.",
+                hint="Connect again.",
+                code="hub_answer_old",
+            )
+        known = self._find(user)
+        return known.actor if known else self._follow(user)
+
+    def _find(self, user: HubUser) -> _Known | None:
+        """Return what is known, if it counts and this answer says nothing that is both new and different."""
         with self._lock:
-            before, actor = self._known.get(user.name, (None, None))
-        if actor is None or before != user:
-            actor = self._sync(user)
+            known = self._known.get(user.name)
+            if known is None or self._clock() - known.synced >= self._after_s:
+                return None
+            if user.as_of > known.user.as_of:
+                if user != known.user:
+                    return None
+                self._known[user.name] = replace(known, user=user)
+            return known
+
+    def _follow(self, user: HubUser) -> Actor:
+        with self._turns[hash(user.name) % len(self._turns)]:
+            known = self._find(user)
+            if known is not None:
+                return known.actor
             with self._lock:
-                self._known[user.name] = user, actor
-        return actor
+                last = self._known.get(user.name)
+            newest = last.user if last and last.user.as_of > user.as_of else user
+            made = _Known(newest, self._sync(newest), self._clock())
+            with self._lock:
+                self._known[user.name] = made
+            return made.actor
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The newest answer, the actor, and when memberships were brought in line with it."""
+
+    user: HubUser
+    actor: Actor
+    synced: float

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -10,7 +12,7 @@ import pytest
 
 from promptcard_ext.core.errors import SetupError, Unauthenticated
 from server_ext.auth.actor import Actor
-from server_ext.auth.hub import HubActors, HubService, HubUser, hub_service, in_users_server, read_user
+from server_ext.auth.hub import AS_OF, HubActors, HubService, HubUser, hub_service, in_users_server, read_user
 
 SERVICE = {
     "JUPYTERHUB_SERVICE_NAME": "promptcards",
@@ -81,31 +83,100 @@ class Members:
     def __init__(self) -> None:
         self.asked: list[HubUser] = []
 
+    @property
+    def groups(self) -> list[str]:
+        return ["".join(sorted(user.groups)) for user in self.asked]
+
     def sync(self, user: HubUser) -> Actor:
         self.asked.append(user)
         return Actor(uuid4(), user.name, via="hub")
 
 
-def seen(actors: HubActors, *groups: str, name: str = "alice") -> Actor:
-    return actors.actor_of(SimpleNamespace(hub_user=model(name, *groups)))
+class Clock:
+    """A clock that is set."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-def test_memberships_are_looked_at_when_groups_change_and_not_with_every_request() -> None:
-    members = Members()
-    actors = HubActors(members.sync)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def members() -> Members:
+    return Members()
+
+
+@pytest.fixture
+def actors(members: Members, clock: Clock) -> HubActors:
+    return HubActors(members.sync, clock=clock)
+
+
+def seen(actors: HubActors, *groups: str, as_of: float = 1000, name: str = "alice") -> Actor:
+    return actors.actor_of(SimpleNamespace(hub_user=model(name, *groups, **{AS_OF: as_of})))
+
+
+def test_memberships_are_looked_at_when_groups_change_and_not_with_every_request(
+    actors: HubActors, members: Members
+) -> None:
     first = seen(actors, "a", "b")
-    assert seen(actors, "b", "a") is first
-    assert len(members.asked) == 1
-    seen(actors, "a")
-    seen(actors, "a", "b")  # as it was at first, but not as it was last
-    assert [sorted(user.groups) for user in members.asked] == [["a", "b"], ["a"], ["a", "b"]]
+    assert seen(actors, "b", "a", as_of=1001) is first
+    assert members.groups == ["ab"]
+    seen(actors, "a", as_of=1002)
+    seen(actors, "a", "b", as_of=1003)  # as it was at first, but not as it was last
+    assert members.groups == ["ab", "a", "ab"]
     seen(actors, "a", "b", name="bob")
     assert len(members.asked) == 4
 
 
-def test_memberships_are_looked_at_again_after_a_while() -> None:
-    members = Members()
-    actors = HubActors(members.sync, after_s=0)
+def test_memberships_are_looked_at_again_after_five_minutes(actors: HubActors, members: Members, clock: Clock) -> None:
+    for clock.now in (1000, 1299, 1300, 1599, 1600):
+        seen(actors, "a", as_of=clock.now)
+    assert members.groups == ["a", "a", "a"]
+
+
+def test_an_older_answer_does_not_bring_back_what_a_newer_one_has_ended(
+    actors: HubActors, members: Members, clock: Clock
+) -> None:
+    seen(actors, "a", as_of=900)  # a socket, opened when alice was in the group
+    seen(actors, as_of=1000)
+    assert seen(actors, "a", as_of=900).name == "alice"
+    assert members.groups == ["a", ""]
+    clock.now = 1150
+    seen(actors, "a", as_of=900)
+    assert members.groups == ["a", ""]
+
+
+def test_an_answer_that_is_too_old_is_refused(actors: HubActors, members: Members, clock: Clock) -> None:
     seen(actors, "a")
-    seen(actors, "a")
-    assert len(members.asked) == 2
+    clock.now = 1300
+    with pytest.raises(Unauthenticated) as refusal:
+        seen(actors, "a")
+    assert refusal.value.code == "hub_answer_old"
+    assert len(members.asked) == 1
+
+
+def test_of_two_answers_at_once_the_newer_has_the_last_word(clock: Clock) -> None:
+    order: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def sync(user: HubUser) -> Actor:
+        if user.groups:
+            begun.set()
+            assert go_on.wait(30)
+        order.append("".join(user.groups))
+        return Actor(uuid4(), user.name, via="hub")
+
+    actors = HubActors(sync, clock=clock)
+    with ThreadPoolExecutor(2) as pool:
+        older = pool.submit(seen, actors, "a", as_of=999)
+        assert begun.wait(30)
+        newer = pool.submit(seen, actors, as_of=1000)
+        go_on.set()
+        older.result(30)
+        newer.result(30)
+    assert order == ["a", ""]
