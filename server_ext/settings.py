@@ -21,6 +21,8 @@ class Settings:
         keys_file: Where the secrets of the installation are (``PROMPTCARDS_KEYS_FILE``); None for ``home/keys.json``.
         shared_provider_keys: Whether workers use the provider keys of their environment for every workspace, and not
             for the local owner only (``PROMPTCARDS_SHARED_PROVIDER_KEYS=1``).
+        private_hosts: Private hosts that owners of workspaces may allow their credentials to call
+            (``PROMPTCARDS_PRIVATE_HOSTS``), see `server_ext.services.network_rules`.
         limits: Rate limits that differ from ours (``PROMPTCARDS_LIMITS``), see `server_ext.limits.rates`.
     """
 
@@ -30,6 +32,7 @@ class Settings:
     redis_url: str | None = None
     keys_file: Path | None = None
     shared_provider_keys: bool = False
+    private_hosts: str = ""
     limits: str | None = None
 
     @property
@@ -49,5 +52,6 @@ class Settings:
             redis_url=os.environ.get("PROMPTCARDS_REDIS_URL") or None,
             keys_file=Path(keys).expanduser().absolute() if (keys := os.environ.get("PROMPTCARDS_KEYS_FILE")) else None,
             shared_provider_keys=os.environ.get("PROMPTCARDS_SHARED_PROVIDER_KEYS") == "1",
+            private_hosts=os.environ.get("PROMPTCARDS_PRIVATE_HOSTS") or "",
             limits=os.environ.get("PROMPTCARDS_LIMITS") or None,
         )

@@ -80,7 +80,7 @@ def list_network_rules(call: Call) -> Page[NetworkRule]:
 @operations.post(RULES, action="settings:update", body=NewNetworkRule, answer=NetworkRule, status=201, idempotent=True)
 def create_network_rule(call: Call) -> NetworkRule:
     """Allow a private host at one port; one that is allowed already is answered as it is."""
-    return network_rules.create(call.scope, call.body)
+    return network_rules.create(call.scope, call.body, call.server.settings.private_hosts)
 
 
 @operations.get(RULE, action="settings:read", answer=NetworkRule)

@@ -18,9 +18,9 @@ from promptcard_ext.providers.registry import Options, open_provider, takes_cred
 from server_ext.auth.sealing import Sealed, binding, unseal
 from server_ext.db.engine import Database
 from server_ext.db.tables import provider_credentials as table
-from server_ext.db.tables import user_identities
 from server_ext.keys import KeyRing
 from server_ext.services import audit, network_rules
+from server_ext.services.local_owner import is_local_owner
 from server_ext.services.scope import Scope, as_uuid, missing
 
 DEFAULT = "default"
@@ -96,7 +96,7 @@ def load(scope: Scope, *, shared_keys: bool) -> Connections:
     guard = Guard(network_rules.allowed(scope))
     # All at once: a key that is opened an hour later may have been sealed anew by then, and the old one dropped.
     known = [_opened(scope.keys, row, guard) for row in rows]
-    return Connections(known, environment=shared_keys or _is_local_owner(scope))
+    return Connections(known, environment=shared_keys or is_local_owner(scope))
 
 
 def mark_used(database: Database, workspace_id: UUID, used: set[UUID]) -> None:
@@ -182,12 +182,3 @@ def _missing(wanted: str, known: list[Connection]) -> UnknownModel:
         message = f"This workspace has no credential '{wanted:.100}' that is switched on."
         hint = f"There are: {on}." if on else "An owner can save one; keys of the environment are the operator's own."
     return UnknownModel(message, hint=hint, code="credential_missing", sent=False)
-
-
-def _is_local_owner(scope: Scope) -> bool:
-    query = sa.select(sa.literal(True)).where(
-        user_identities.c.user_id == scope.actor.user_id,
-        user_identities.c.provider == "local",
-        user_identities.c.subject == "owner",
-    )
-    return scope.connection.execute(query).scalar() is True

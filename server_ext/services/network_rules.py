@@ -1,4 +1,8 @@
-"""Private hosts that a workspace's credentials may call."""
+"""Private hosts that a workspace's credentials may call.
+
+Whoever makes a workspace is its owner, so what owners may allow is bounded by the operator; or everybody who may log in
+could reach the inner network from where the workers run.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from promptcard_ext.core.contract.credentials import CredentialQuery, NetworkRule, NewNetworkRule
 from promptcard_ext.core.contract.page import Page
-from promptcard_ext.core.errors import CardError
+from promptcard_ext.core.errors import CardError, ProviderError, SetupError
 from promptcard_ext.providers.address_ranges import Reach, reach_of
 from promptcard_ext.providers.outbound import HostPort
-from promptcard_ext.providers.place import host_of, is_address
+from promptcard_ext.providers.place import host_of, is_address, port_of
 from server_ext.db.tables import network_rules as table
 from server_ext.services import audit, changes, paging
+from server_ext.services.local_owner import is_local_owner
 from server_ext.services.scope import Scope, as_uuid, missing
 
 _FIRST_PAGE = CredentialQuery()
@@ -35,15 +40,26 @@ def list_rules(scope: Scope, query: CredentialQuery = _FIRST_PAGE) -> Page[Netwo
     return paging.page(rows, query.limit, lambda row: (row.host, row.port), _built)
 
 
-def create(scope: Scope, wanted: NewNetworkRule) -> NetworkRule:
+def create(scope: Scope, wanted: NewNetworkRule, offered: str = "") -> NetworkRule:
     """Allow a host and port; one that is allowed already stays as it is.
+
+    Args:
+        offered: What the operator lets owners allow: ``HOST:PORT``, separated by commas, or ``*``. The local owner and
+            the command line may allow everything, for that is the operator.
 
     Raises:
         ProviderError: The host is neither a name nor an address in its usual form (``address_refused``).
-        CardError: It is an address that no rule can allow (``rule_useless``).
+        CardError: It is an address that no rule can allow (``rule_useless``), or the operator does not offer it
+            (``rule_not_offered``).
     """
     scope.require("settings:update")
     host = host_of(wanted.host)
+    if not (_is_operator(scope) or is_offered(offered, (host, wanted.port))):
+        raise CardError(
+            f"The operator of this server does not let workspaces call '{host}', port {wanted.port}.",
+            hint="Ask for it to be put into PROMPTCARDS_PRIVATE_HOSTS.",
+            code="rule_not_offered",
+        )
     if is_address(host) and reach_of(host) is Reach.FORBIDDEN:
         raise CardError(
             f"No rule can allow '{host}'.",
@@ -68,6 +84,36 @@ def create(scope: Scope, wanted: NewNetworkRule) -> NetworkRule:
         table.c.workspace_id == scope.workspace_id, table.c.host == host, table.c.port == wanted.port
     )
     return _built(scope.connection.execute(known).one())
+
+
+def is_offered(offered: str, wanted: HostPort) -> bool:
+    """Tell whether a list of the operator's has a host and port.
+
+    Raises:
+        SetupError: An entry is not ``HOST:PORT`` (``private_hosts_invalid``).
+
+    Example:
+        >>> is_offered("ollama.lan:11434, [fd00::5]:8000", ("fd00::5", 8000))
+        True
+    """
+    entries = [entry.strip() for entry in offered.split(",") if entry.strip()]
+    return "*" in entries or wanted in [_host_port(entry) for entry in entries if entry != "*"]
+
+
+def _host_port(entry: str) -> HostPort:
+    host, _, port = entry.rpartition(":")
+    try:
+        return host_of(host), port_of(port)
+    except (ProviderError, ValueError):
+        raise SetupError(
+            f"PROMPTCARDS_PRIVATE_HOSTS: {entry!r:.100} is not HOST:PORT.",
+            hint="Write ollama.lan:11434 or [fd00::5]:11434, separated by commas.",
+            code="private_hosts_invalid",
+        ) from None
+
+
+def _is_operator(scope: Scope) -> bool:
+    return scope.actor.via == "operator" or is_local_owner(scope)
 
 
 def get(scope: Scope, reference: str) -> NetworkRule:

@@ -21,7 +21,7 @@ from promptcard_ext.core.contract.credentials import (
     NewNetworkRule,
 )
 from promptcard_ext.core.contract.runs import FINAL
-from promptcard_ext.core.errors import CardError, Conflict, Denied, NotFound, PromptCardError, ProviderError
+from promptcard_ext.core.errors import CardError, Conflict, Denied, NotFound, PromptCardError, ProviderError, SetupError
 from promptcard_ext.providers import Providers
 from server_ext.auth.actor import Actor
 from server_ext.db.engine import Database, make_engine
@@ -53,7 +53,7 @@ def save(tenant: Tenant, **changes: Any) -> Credential:
 
 def allow(tenant: Tenant, stub: Stub) -> None:
     with tenant.scope() as scope:
-        network_rules.create(scope, NewNetworkRule("127.0.0.1", stub.port))
+        network_rules.create(scope, NewNetworkRule("127.0.0.1", stub.port), "*")
 
 
 def change(tenant: Tenant, saved: Credential, **changes: Any) -> Credential:
@@ -399,6 +399,38 @@ def test_a_rule_needs_a_host_in_its_usual_form(tenant: Tenant, host: str) -> Non
     with tenant.scope() as scope, pytest.raises(ProviderError) as caught:
         network_rules.create(scope, NewNetworkRule(host, 80))
     assert caught.value.code == "address_refused"
+
+
+@pytest.mark.parametrize(
+    ("offered", "fits"),
+    [
+        ("*", True),
+        ("ollama.lan:11434", True),
+        ("10.0.0.1:80, OLLAMA.lan:11434", True),
+        ("", False),
+        ("ollama.lan:11435", False),
+        ("lan:11434", False),
+        ("x.ollama.lan:11434", False),
+    ],
+)
+def test_owners_allow_what_the_operator_offers(stranger: Tenant, tenant: Tenant, offered: str, fits: bool) -> None:
+    wanted = NewNetworkRule("ollama.lan", 11434)
+    with stranger.scope() as scope:
+        if fits:
+            assert network_rules.create(scope, wanted, offered).host == "ollama.lan"
+        else:
+            with pytest.raises(CardError) as caught:
+                network_rules.create(scope, wanted, offered)
+            assert caught.value.code == "rule_not_offered"
+    with tenant.scope() as scope:
+        assert network_rules.create(scope, wanted, offered).port == 11434  # the local owner is the operator
+
+
+def test_a_list_of_the_operators_that_cannot_be_read_is_said_so(stranger: Tenant) -> None:
+    for offered in ("ollama.lan", "ollama.lan:x", "127.1:80", "a:1,,http://b:2", ":80"):
+        with stranger.scope() as scope, pytest.raises(SetupError) as caught:
+            network_rules.create(scope, NewNetworkRule("ollama.lan", 11434), offered)
+        assert caught.value.code == "private_hosts_invalid"
 
 
 def test_rules_of_one_workspace_allow_nothing_in_another(tenant: Tenant, stranger: Tenant, stub: Stub) -> None:
