@@ -220,7 +220,7 @@ class Paused:
         return self.value
 
 
-@pytest.mark.parametrize("event", ["drop", "drop by another", "lost", "restart", "flush"])
+@pytest.mark.parametrize("event", ["drop", "drop by another", "lost", "restart", "restart of another", "flush"])
 def test_what_was_read_before_a_change_is_never_stored_after_it(
     url: str, redis: Redis, workspace: UUID, event: str
 ) -> None:
@@ -235,17 +235,22 @@ def test_what_was_read_before_a_change_is_never_stored_after_it(
         elif event == "drop by another":
             # The reader's process has not heard yet: it may keep the value until it does, Redis may not.
             other.drop("cards", workspace, "x")
+        elif event == "restart of another":
+            # It had missed the change, and so makes a miss of everything, this lease included.
+            other.restart()
+            other.heard(other._clock())
+            other.get("cards", workspace, "first", lambda: b"")
         elif event == "flush":
             redis.flushall()
         else:
             getattr(cache, event)()
         old.may_return.set()
         assert reading.result(20) == b"old"
-    if event != "flush":
+    if event not in ("flush", "restart of another"):
         cache.drop("cards", workspace, "x")
     cache.heard(cache._clock())
     other._local.clear()
-    if event not in ("flush", "lost", "restart"):
+    if event in ("drop", "drop by another"):
         assert cache.get("cards", workspace, "x", lambda: b"new") == b"new"
     assert other.get("cards", workspace, "x", lambda: b"new") == b"new"
 
