@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from promptcard_ext.client.api import WorkspaceApi
 from promptcard_ext.client.discovery import Address
 from promptcard_ext.client.session import Session
+from promptcard_ext.client.stream import follow
 from promptcard_ext.core.errors import Denied, NotFound
 from promptcard_ext.kernel.workspace import Workspace
 from server_ext.auth.actor import Actor
@@ -24,7 +26,7 @@ from server_ext.settings import Settings
 from tests.hub.browser import Browser
 from tests.hub.hub import Answer, Hub, ask
 from tests.hub.kernels import run_in_kernel
-from tests.support import GREET, wait_for
+from tests.support import ECHO, GREET, greetings, wait_for
 
 ACCESS = "access:services!service=promptcards"
 API = "promptcards/api/v1/"
@@ -195,6 +197,13 @@ class TestBrowser:
         xsrf = browser.cookie("_xsrf", "/services/promptcards/")
         assert browser.post_json(url, {"name": "Mine"}, **{"X-XSRFToken": xsrf}).status == 201
 
+    def test_who_logs_out_is_out(self, hub: Hub) -> None:
+        browser = Browser(hub)
+        browser.log_in("bob")
+        assert browser.get(hub.service).status == 200
+        browser.get(f"{hub.service}logout")
+        assert browser.get(f"{hub.service}{API}workspaces").status == 401
+
     def test_who_is_not_logged_in_is_sent_to_the_hub(self, hub: Hub) -> None:
         answer = ask("GET", hub.service)
         assert answer.status == 302
@@ -210,3 +219,18 @@ class TestUsersServer:
     def test_the_extension_refuses_to_run_there(self, hub: Hub, alice: str) -> None:
         answer = ask("GET", f"{hub.url}/user/alice/{API}workspaces", alice)
         assert (answer.status, answer.json["code"]) == (503, "hub_not_supported")
+
+
+def test_events_come_through_the_proxy(hub: Hub, alice: str) -> None:
+    async def events(workspace: Workspace, run_id: str) -> list[str]:
+        kinds: list[str] = []
+        async for event in follow(workspace.api.session, "team", run_id):
+            kinds.append(event.kind)
+            if len(kinds) == 1:
+                await asyncio.to_thread(workspace.api.cancel_run, run_id)
+        return kinds
+
+    with team(hub, alice) as workspace:
+        workspace.save(GREET, greetings(2))
+        run = workspace.api.start_run({"card": "greet", "models": [ECHO]})
+        assert asyncio.run(events(workspace, str(run["id"])))[-1] == "finished"
