@@ -37,8 +37,8 @@ class Recorder:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
-    async def add(self, item: Item, result: ItemResult) -> None:
-        """Take in one result.
+    async def add(self, item: Item, result: ItemResult, *, final: bool = True) -> None:
+        """Take in one result; or, when it is not final, the answers in it, which were paid for.
 
         Raises:
             Unavailable: The database has been away for more than a minute.
@@ -47,7 +47,7 @@ class Recorder:
         messages = self._prepared.messages(item)
         position = item.case + plan.first_case
         settings = plan.cards[item.card].settings
-        self._waiting.append(recording.Recorded(item, result, position, messages, settings))
+        self._waiting.append(recording.Recorded(item, result, position, messages, settings, final))
         if len(self._waiting) >= FLUSH_ROWS:
             self._full.set()
         if len(self._waiting) >= MAX_WAITING:

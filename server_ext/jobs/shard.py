@@ -61,8 +61,9 @@ async def _drive(
     try:
         async with recorder:
             async for event in events:
-                if isinstance(event, ItemFinished) and not (heartbeat.hands_back and _cut_short(event.result)):
-                    await recorder.add(items[event.result.ordinal], event.result)
+                if isinstance(event, ItemFinished):
+                    final = not (heartbeat.hands_back and _cut_short(event.result))
+                    await recorder.add(items[event.result.ordinal], event.result, final=final)
     finally:
         await providers.close()
         used = shard.connections.used

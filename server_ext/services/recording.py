@@ -26,6 +26,7 @@ class Recorded(Struct, frozen=True):
 
     Attributes:
         case_position: Place of the case in the whole run.
+        final: Whether this is the item's result. If not, its answer is stored and the item stays to be done.
     """
 
     item: Item
@@ -33,13 +34,14 @@ class Recorded(Struct, frozen=True):
     case_position: int
     messages: tuple[Message, ...]
     settings: ModelSettings
+    final: bool = True
 
 
 def record(connection: sa.Connection, lease: Lease, version_ids: Sequence[UUID], batch: Sequence[Recorded]) -> int:
     """Store a batch: generations, executions, rollups, counts, event and attempts.
 
     An item that has a result keeps it (another worker may have been faster). The late answer is kept as a generation
-    all the same, and its attempt is marked ``late``: it was paid for.
+    all the same, and its attempt is marked ``late``: it was paid for. So is one that is not final.
 
     Args:
         version_ids: Ids of the plan's card versions, in its order.
@@ -55,6 +57,7 @@ def record(connection: sa.Connection, lease: Lease, version_ids: Sequence[UUID],
     rows = [
         _execution(run, lease, version_ids[one.item.card], one, generation_id, seq) | {"calls": further}
         for one, generation_id, further in zip(batch, generation_ids, calls, strict=True)
+        if one.final
     ]
     stored = _insert_executions(connection, rows)
     _close_attempts(connection, lease, [one.item.ordinal for one in batch], stored)
@@ -129,6 +132,8 @@ def _execution(
 
 
 def _insert_executions(connection: sa.Connection, rows: list[dict[str, Any]]) -> set[int]:
+    if not rows:
+        return set()
     statement = insert(test_executions).on_conflict_do_nothing().returning(test_executions.c.ordinal)
     return set(connection.execute(statement, rows).scalars())
 

@@ -15,7 +15,7 @@ from promptcard_ext.core.case import Case
 from promptcard_ext.core.contract.runs import ItemQuery, RetrySpec, RunPatch, RunQuery, RunSpec
 from promptcard_ext.core.errors import CardError, Conflict, NotFound
 from promptcard_ext.core.results import Outcome
-from server_ext.db.tables import audit_log, outbox, run_cases, tasks
+from server_ext.db.tables import attempts, audit_log, generations, outbox, run_cases, tasks
 from server_ext.services import cards, cases, items, run_control, run_retry, runs, shards
 from server_ext.services import tasks as task_service
 from tests.conftest import StartWorker
@@ -191,8 +191,14 @@ def test_an_answer_whose_judge_was_interrupted_by_a_pause_is_judged_when_the_run
     wait_for(lambda: tenant.status(run_id) == "completed")
     with tenant.scope() as scope:
         found = items.list_items(scope, run_id).items
+        answers = sa.select(sa.func.count()).where(generations.c.model == "echo")
+        paid = scope.connection.execute(answers).scalar_one()
+        states = scope.connection.execute(sa.select(attempts.c.state)).scalars().all()
     assert len(found) == 12
     assert {item.outcome for item in found} <= {Outcome.PASS, Outcome.FAIL}
+    # What was answered and not judged was paid for, and is kept: the ledger says so.
+    assert states.count("late") > 0
+    assert (states.count("recorded"), paid) == (12, 12 + states.count("late"))
 
 
 def ended(tenant: Tenant, run_id: str) -> str:
