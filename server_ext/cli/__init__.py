@@ -7,10 +7,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from server_ext.cli import database, doctor, serve, services, worker
+from server_ext.cli import (
+    audit,
+    credential,
+    database,
+    doctor,
+    invitation,
+    keys,
+    member,
+    openapi,
+    serve,
+    services,
+    token,
+    user,
+    worker,
+    workspace,
+)
+
+FOR_OPERATORS = (user, workspace, member, invitation, token, credential, audit, keys, openapi)
 
 
 def register(commands: Any) -> None:
     """Add the commands."""
-    for module in (serve, worker, database, services, doctor):
+    for module in (serve, worker, database, services, doctor, *FOR_OPERATORS):
         module.add(commands)

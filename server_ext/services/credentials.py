@@ -73,7 +73,7 @@ def create(scope: Scope, wanted: NewCredential) -> Credential:
         "name": _checked_name(wanted.name),
         "base_url": place.url,
         "enabled": wanted.enabled,
-        "created_by": scope.actor.user_id,
+        "created_by": None if scope.actor.via == "operator" else scope.actor.user_id,
         **_sealed(scope, credential_id, 1, place, key),
     }
     _write(scope, sa.insert(table).values(values), wanted.provider, wanted.name)

@@ -71,7 +71,7 @@ def create(scope: Scope, wanted: NewNetworkRule, offered: str = "") -> NetworkRu
         "host": host,
         "port": wanted.port,
         "note": wanted.note,
-        "created_by": scope.actor.user_id,
+        "created_by": None if scope.actor.via == "operator" else scope.actor.user_id,
     }
     made = scope.connection.execute(
         insert(table).values(values).on_conflict_do_nothing().returning(table)

@@ -52,6 +52,11 @@ def reseal_all(database: Database, actor: Actor) -> Resealed:
     return Resealed(done, unreadable)
 
 
+def is_pending(database: Database) -> bool:
+    """Tell whether any key is still sealed under an old key of the ring."""
+    return bool(_next_workspaces(database, None))
+
+
 def _next_workspaces(database: Database, after: UUID | None) -> list[UUID]:
     function = sa.func.pc.workspaces_to_reseal(
         database.keys.current("credentials").id, sa.bindparam("after", after, sa.Uuid), WORKSPACES, type_=sa.Uuid
