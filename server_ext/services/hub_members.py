@@ -21,7 +21,7 @@ from promptcard_ext.core.errors import SetupError, Unauthenticated
 from server_ext.auth.actor import Actor
 from server_ext.auth.permissions import ROLES
 from server_ext.db.engine import Database
-from server_ext.db.tables import memberships, users, workspaces
+from server_ext.db.tables import memberships, users
 from server_ext.services import members, membership
 from server_ext.services.membership import HUB
 from server_ext.services.scope import Scope
@@ -141,7 +141,7 @@ def _make_personal(database: Database, actor: Actor, workspace_id: UUID) -> None
     with database.transaction(workspace_id, actor.user_id) as connection:
         scope = _turn(database, connection, actor, workspace_id, "owner")
         # Whoever has given theirs away gets no second one.
-        if not _exists(scope):
+        if not membership.lock(scope):
             found(scope, "Personal", PERSONAL)
             membership.enrol(scope, actor.user_id, "owner")
 
@@ -149,7 +149,7 @@ def _make_personal(database: Database, actor: Actor, workspace_id: UUID) -> None
 def _join(database: Database, actor: Actor, workspace_id: UUID, slug: str, role: Role) -> None:
     with database.transaction(workspace_id, actor.user_id) as connection:
         scope = _turn(database, connection, actor, workspace_id, role)
-        if not _exists(scope):
+        if not membership.lock(scope):
             found(scope, slug, slug)
         if membership.enrol(scope, actor.user_id, role, HUB):
             return
@@ -166,17 +166,13 @@ def _part(database: Database, actor: Actor, workspace_id: UUID) -> None:
     )
     with database.transaction(workspace_id, actor.user_id) as connection:
         scope = _turn(database, connection, actor, workspace_id, "viewer")
+        membership.lock(scope)
         if connection.execute(still_there).first() is not None:
             membership.drop(scope, actor.user_id)
 
 
 def _turn(database: Database, connection: sa.Connection, actor: Actor, workspace_id: UUID, role: Role) -> Scope:
-    """Return the scope once no other sync is at work in this workspace."""
+    """Return the scope once no other sync is at work in this workspace, which may not be there yet."""
     turn = sa.func.hashtextextended(f"pc.hub:{workspace_id}", 0)
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(turn)))
     return Scope(connection, workspace_id, actor, role, database)
-
-
-def _exists(scope: Scope) -> bool:
-    here = sa.select(workspaces.c.id).where(workspaces.c.id == scope.workspace_id)
-    return scope.connection.execute(here).first() is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -82,7 +83,7 @@ def revoke(scope: Scope, reference: str) -> None:
     Raises:
         NotFound: There is none that is open.
     """
-    scope.require("user:create")
+    scope = membership.locked(scope, "user:create")
     ended = (
         sa.update(table)
         .where(*_open(scope.workspace_id), table.c.id == as_uuid(reference))
@@ -118,8 +119,10 @@ def accept(
         actor = _new_account(database, token, name, password)
     workspaces.require_all_rights(actor)
     with database.transaction(token.place, actor.user_id) as connection:
+        scope = Scope(connection, token.place, actor, "viewer", database)
+        membership.lock(scope)
         invitation = _good(connection, token)
-        scope = Scope(connection, token.place, actor, invitation.role, database)
+        scope = dataclasses.replace(scope, role=invitation.role)
         if not membership.enrol(scope, actor.user_id, invitation.role):
             raise Conflict("You belong to this workspace already.", code="already_member")
         connection.execute(
@@ -141,10 +144,10 @@ def _new_account(database: Database, token: OpaqueToken, name: str | None, passw
 
 
 def _good(connection: sa.Connection, token: OpaqueToken) -> sa.Row[Any]:
-    """Return a good invitation's row, which nobody else accepts until the transaction ends."""
+    """Return a good invitation's row."""
     columns = (table.c.email, table.c.role, table.c.secret_hash)
     looked_for: sa.Select[Any] = sa.select(*columns).where(*_open(token.place), ~_EXPIRED, table.c.id == token.id)
-    row = connection.execute(looked_for.with_for_update()).one_or_none()
+    row = connection.execute(looked_for).one_or_none()
     if not token.fits(bytes(row.secret_hash) if row else None) or row is None:
         raise _not_good()
     return row

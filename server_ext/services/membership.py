@@ -31,9 +31,7 @@ def locked(scope: Scope, action: str) -> Scope:
         Denied: The role does not allow ``action``, or not any more.
     """
     scope.require(action)
-    here = workspaces.c.id == scope.workspace_id
-    # Without KEY, so that rows that refer to the workspace can be made meanwhile.
-    scope.connection.execute(sa.select(workspaces.c.id).where(here).with_for_update(key_share=True))
+    lock(scope)
     if scope.actor.via == "operator":
         return scope
     mine = sa.select(_HERE.role).where(_HERE.workspace_id == scope.workspace_id, _HERE.user_id == scope.actor.user_id)
@@ -43,6 +41,17 @@ def locked(scope: Scope, action: str) -> Scope:
     fresh = dataclasses.replace(scope, role=role)
     fresh.require(action)
     return fresh
+
+
+def lock(scope: Scope) -> bool:
+    """Wait until nobody else changes who belongs here; return whether the workspace exists.
+
+    Whoever changes memberships or invitations does this first: what they lock then, they need not lock in one order.
+    """
+    here = workspaces.c.id == scope.workspace_id
+    # Without KEY, so that rows that refer to the workspace can be made meanwhile.
+    found = sa.select(workspaces.c.id).where(here).with_for_update(key_share=True)
+    return scope.connection.execute(found).first() is not None
 
 
 def may_grant(scope: Scope, role: Role) -> None:

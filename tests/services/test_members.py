@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import random
 import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from promptcard_ext.core.contract.api_tokens import ApiTokenSpec
+from promptcard_ext.core.contract.invitations import InvitationQuery, InvitationSpec
 from promptcard_ext.core.contract.members import MemberQuery, Role
 from promptcard_ext.core.errors import Conflict, Denied, NotFound, PromptCardError
 from server_ext.auth.actor import Actor
 from server_ext.auth.permissions import ROLES
 from server_ext.db.tables import audit_log, memberships
-from server_ext.services import api_tokens, members
+from server_ext.services import api_tokens, invitations, members, workspaces
 from server_ext.services.precondition import etag_of, if_match
 from server_ext.services.scope import Scope, open_scope
 from tests.conftest import NewActor
@@ -211,3 +214,50 @@ def test_an_operator_acts_without_belonging(tenant: Tenant, new_actor: NewActor)
         scope = Scope(connection, tenant.id, operator, "owner", tenant.database)
         members.change_role(scope, str(other.user_id), "owner")
     assert roles(tenant).count("owner") == 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happens_at_once_nothing_breaks_and_an_owner_remains(
+    tenant: Tenant, new_actor: NewActor, seed: int
+) -> None:
+    people = [new_actor(tenant, role) for role in ("owner", "owner", "admin", "member")]
+    with tenant.scope() as scope:
+        members.change_role(scope, str(tenant.actor.user_id), "viewer")
+    gate = threading.Barrier(6)
+
+    def work(number: int) -> None:
+        chance = random.Random(f"{seed} {number}")
+        gate.wait()
+        for _ in range(12):
+            actor, other = chance.sample(people, 2)
+            with suppress(Denied, NotFound, Conflict):  # all else, such as a deadlock, is a fault
+                attempt(tenant, chance, actor, str(other.user_id))
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    assert "owner" in roles(tenant)
+
+
+def attempt(tenant: Tenant, chance: random.Random, actor: Actor, other: str) -> None:
+    """Do one thing of many, among them things that take what others take, in another order."""
+    what = chance.choice(["role", "role", "remove", "leave", "transfer", "invite", "revoke", "token"])
+    if what == "invite":
+        with open_scope(tenant.database, actor, str(tenant.id)) as scope:
+            made = invitations.create(scope, InvitationSpec("a@example.com", chance.choice(ROLES)))
+        invitations.accept(tenant.database, made.token, Actor(uuid.UUID(other), "Grace"))
+        return
+    with open_scope(tenant.database, actor, str(tenant.id)) as scope:
+        if what == "role":
+            members.change_role(scope, other, chance.choice(ROLES))
+        elif what == "remove":
+            members.remove(scope, other)
+        elif what == "leave":
+            workspaces.leave(scope)
+        elif what == "transfer":
+            workspaces.transfer(scope, other)
+        elif what == "token":
+            api_tokens.revoke(scope, str(api_tokens.create(scope, ApiTokenSpec("mine")).api_token.id))
+        else:
+            invitations.create(scope, InvitationSpec("a@example.com", "viewer"))
+            for one in invitations.list_invitations(scope, InvitationQuery()).items:
+                invitations.revoke(scope, str(one.id))
