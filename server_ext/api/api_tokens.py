@@ -16,6 +16,7 @@ def list_tokens(call: Call) -> Page[ApiToken]:
     return api_tokens.list_tokens(call.scope, call.query)
 
 
+# Not idempotent: an answer that may be repeated is kept, and this one holds a secret.
 @operations.post(
     "workspaces/{workspace}/tokens", action="token:create", body=ApiTokenSpec, answer=NewApiToken, status=201
 )

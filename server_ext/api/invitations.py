@@ -27,6 +27,7 @@ def list_invitations(call: Call) -> Page[Invitation]:
     return invitations.list_invitations(call.scope, call.query)
 
 
+# Not idempotent: an answer that may be repeated is kept, and this one holds a secret.
 @operations.post(
     "workspaces/{workspace}/invitations",
     action="user:create",
