@@ -11,7 +11,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -73,6 +73,12 @@ class News:
         """Have a function called for each change, in this thread; it must only hand off."""
         self._heard.append(heard)
 
+    def forget(self, changes: Iterable[Change]) -> None:
+        """Drop what has changed, without waiting to hear of it: this process has done it itself."""
+        for change in changes:
+            if (family := CACHED.get(change.family)) is not None:
+                self._cache.drop(family, change.workspace_id, change.key)
+
     def close(self) -> None:
         """Stop listening; the cache is off from then on."""
         self._stop.set()
@@ -123,8 +129,7 @@ class News:
             change = msgspec.json.decode(payload, type=Change)
         except msgspec.DecodeError:
             return  # of a newer version, about something that this one does not have
-        if (family := CACHED.get(change.family)) is not None:
-            self._cache.drop(family, change.workspace_id, change.key)
+        self.forget([change])
         self._tell(change)
 
     def _tell(self, change: Change | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -125,6 +125,7 @@ class Runtime:
             watch_pool=ThreadPoolExecutor(WATCH_THREADS, thread_name_prefix="promptcards-watch"),
         )
         runtime.news.subscribe(runtime.heard)
+        database.after_commit = runtime.changed
         runtime.relay.start()
         runtime.heads.start()
         runtime.news.start()
@@ -140,6 +141,12 @@ class Runtime:
         """Check credentials anew when a session, token or user has ended, or when that may have been missed."""
         if change is None or change.family == "session":
             self.actors.forget()
+
+    def changed(self, changes: Sequence[Change]) -> None:
+        """Take note of changes that a transaction of this process has just made."""
+        self.news.forget(changes)
+        for change in changes:
+            self.heard(change)
 
     def close(self) -> None:
         """Stop the worker and the relay, close the connections, detach from the services."""

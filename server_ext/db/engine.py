@@ -6,7 +6,7 @@ nothing rather than everything. The settings are local to the transaction: a poo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -19,6 +19,8 @@ from server_ext.db.errors import translated
 from server_ext.db.text import dump_json, load_json
 from server_ext.keys import KeyRing
 
+ANNOUNCED = "announced"
+"""Where a connection notes what its transaction has announced."""
 _NAME_TENANT = sa.text(
     "select set_config('app.workspace_id', :workspace_id, true), set_config('app.user_id', :user_id, true)"
 )
@@ -33,6 +35,9 @@ class Database:
         pool_size: Most connections this process opens; a further transaction waits up to ten seconds for one.
         statement_timeout_s: After this long PostgreSQL gives a statement up.
 
+    Attributes:
+        after_commit: Called with what a transaction has announced (`server_ext.services.changes`), when it has.
+
     Example::
 
         with database.transaction(workspace_id) as connection:
@@ -44,6 +49,7 @@ class Database:
     ) -> None:
         self._engine = make_engine(url, pool_size=pool_size, statement_timeout_s=statement_timeout_s)
         self._keys = keys
+        self.after_commit: Callable[[Sequence[Any]], None] | None = None
 
     @property
     def keys(self) -> KeyRing:
@@ -62,12 +68,13 @@ class Database:
         Raises:
             Unavailable: The database does not answer, is full (``disk_full``) or took too long.
         """
+        announced: list[Any] = []
         with translated(), self._engine.begin() as connection:
-            connection.execute(
-                _NAME_TENANT,
-                {"workspace_id": str(workspace_id or ""), "user_id": str(user_id or "")},
-            )
+            connection.info[ANNOUNCED] = announced
+            name_tenant(connection, workspace_id, user_id)
             yield connection
+        if announced and self.after_commit is not None:
+            self.after_commit(announced)
 
     def ping(self) -> None:
         """Raise `Unavailable` unless the database answers."""
@@ -89,6 +96,11 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def name_tenant(connection: sa.Connection, workspace_id: UUID | None, user_id: UUID | None) -> None:
+    """Let the transaction see another workspace from here on. Only what is about a user's account needs it."""
+    connection.execute(_NAME_TENANT, {"workspace_id": str(workspace_id or ""), "user_id": str(user_id or "")})
 
 
 def make_engine(url: str, *, pool_size: int = 8, statement_timeout_s: float = 30) -> sa.Engine:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from server_ext.db.engine import ANNOUNCED
 from server_ext.services.scope import Scope
 
 CHANNEL = "promptcards_changes"
@@ -41,13 +42,21 @@ def announce(scope: Scope, family: Family, key: object) -> None:
 
 def announce_all(scope: Scope, family: Family, keys: Sequence[str]) -> None:
     """Tell every server about many changes of one kind."""
-    payloads = [msgspec.json.encode(Change(scope.workspace_id, family, key)).decode() for key in keys]
+    all_of_them = [Change(scope.workspace_id, family, key) for key in keys]
+    _note(scope.connection, *all_of_them)
+    payloads = [msgspec.json.encode(change).decode() for change in all_of_them]
     payload = sa.func.unnest(sa.cast(payloads, ARRAY(sa.Text))).column_valued("payload")
     scope.connection.execute(sa.select(sa.func.count(sa.func.pg_notify(CHANNEL, payload))))
 
 
 def send(connection: sa.Connection, change: Change) -> None:
     """Send a change that belongs to no scope, such as the end of a session."""
+    _note(connection, change)
     # NOTIFY takes 8,000 bytes; a card's name has at most 100 characters and ids are short.
     payload = msgspec.json.encode(change).decode()
     connection.execute(sa.select(sa.func.pg_notify(CHANNEL, payload)))
+
+
+def _note(connection: sa.Connection, *made: Change) -> None:
+    """Let this process know at once, after the commit: whoever has changed something and asks again sees the change."""
+    connection.info.setdefault(ANNOUNCED, []).extend(made)
