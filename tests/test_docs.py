@@ -16,8 +16,8 @@ from promptcard_ext.core import assertions, template_language
 from promptcard_ext.core.results import Outcome
 from promptcard_ext.core.template_filters import FILTERS
 from promptcard_ext.interchange.frames import DTYPES
-from server_ext.api import base
-from server_ext.api.routes import ROUTES
+from server_ext.api.errors import STATUS, STATUS_OF_CODE
+from server_ext.api.routes import OPERATIONS, STREAMS
 from server_ext.app import PromptCards
 from server_ext.db import errors as database_errors
 
@@ -26,7 +26,6 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 WITH_SAMPLES = [ROOT / "README.md", *sorted((DOCS / "users").glob("*.md"))]
 NEEDS_SERVER = "# needs a server"
-VERBS = ("get", "post", "put", "patch", "delete")
 ANY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 # Codes are given as `code="…"`, as a class's `code = "…"`, in pairs, and in dictionaries on their way to JSON.
@@ -86,17 +85,31 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    for action in build_parser()._actions:
+    return subcommands(build_parser())
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             return dict(action.choices)
-    raise AssertionError("the command line has no commands")
+    return {}
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parsers of all commands, and of what operators' commands can do: ``user``, ``user list``."""
+    nested = {f"{name} {verb}": one for name, parser in commands().items() for verb, one in subcommands(parser).items()}
+    return commands() | nested
+
+
+def command_pages() -> str:
+    return read("users/command-line.md") + read("operators/commands.md")
 
 
 def test_every_command_and_option_is_documented() -> None:
-    text = read("users/command-line.md")
+    text = command_pages()
     assert set(re.findall(r"^## ([a-z]+)$", text, re.MULTILINE)) == set(commands())
     offered = {"--version"}
-    for parser in commands().values():
+    for parser in parsers().values():
         for action in parser._actions:
             if action.help != argparse.SUPPRESS:
                 offered |= {option for option in action.option_strings if option.startswith("--")}
@@ -105,8 +118,8 @@ def test_every_command_and_option_is_documented() -> None:
 
 
 def test_every_choice_of_a_command_is_documented() -> None:
-    text = read("users/command-line.md")
-    for name, parser in commands().items():
+    text = command_pages()
+    for name, parser in parsers().items():
         for action in parser._actions:
             for choice in action.choices or ():
                 assert re.search(rf"`(jupyter promptcards )?({name} )?{choice}`", text), f"{name} {choice}"
@@ -181,17 +194,7 @@ def test_the_columns_of_results_are_documented_with_their_types() -> None:
 
 
 def routes() -> set[str]:
-    paths: set[str] = set()
-    for pattern, handler in ROUTES:
-        if pattern == ".*":
-            continue  # what is none of the others
-        path = re.sub(r"\(\?P<(\w+)>\[\^/\]\+\)", r"{\1}", pattern)
-        choices = re.search(r"\(\?P<\w+>([\w|]+)\)", path)
-        ends = choices[1].split("|") if choices else [""]
-        for end in ends:
-            whole = path.replace(choices[0], end) if choices else path
-            paths |= {f"{verb.upper()} {whole}" for verb in VERBS if verb in vars(handler)}
-    return paths
+    return {operation.name for operation in OPERATIONS} | {f"GET {path}" for path, _, _ in STREAMS}
 
 
 def test_every_route_has_a_section() -> None:
@@ -202,7 +205,7 @@ def test_every_route_has_a_section() -> None:
 
 def test_every_status_is_documented() -> None:
     table = read("developers/rest.md").partition("| Status |")[2].partition("\n\n")[0]
-    statuses = {status for _, status in base.STATUS} | set(base.STATUS_OF_CODE.values()) | {401, 405}
+    statuses = {status for _, status in STATUS} | set(STATUS_OF_CODE.values()) | {401, 405}
     assert {int(status) for status in re.findall(r"^\| (\d{3}) \|", table, re.MULTILINE)} == statuses
 
 

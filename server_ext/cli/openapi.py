@@ -34,5 +34,5 @@ def _openapi(arguments: argparse.Namespace) -> int:
     try:
         arguments.out.write_text(text + "\n", "utf-8")
     except OSError as error:
-        raise SetupError(f"{arguments.out} cannot be written: {error.strerror}.", code="file_not_writable") from None
+        raise SetupError(f"{arguments.out} cannot be written: {error.strerror}.", code="file_unwritable") from None
     return 0

@@ -98,17 +98,17 @@ def read_secret(what: str) -> str:
         what: What the prompt asks for.
 
     Raises:
-        SetupError: Nothing was given, or the two times differ (``secret_missing``).
+        SetupError: Nothing was given, or the two times differ (``secret_not_given``).
     """
     if sys.stdin.isatty():
         secret = getpass.getpass(f"{what}: ")
         if getpass.getpass(f"{what}, again: ") != secret:
-            raise SetupError("The two are not the same.", code="secret_missing")
+            raise SetupError("The two are not the same.", code="secret_not_given")
     else:
         secret = sys.stdin.readline().rstrip("\r\n")
     if not secret:
         raise SetupError(
-            f"No {what.lower()} was given.", hint="Type it, or send it to standard input.", code="secret_missing"
+            f"No {what.lower()} was given.", hint="Type it, or send it to standard input.", code="secret_not_given"
         )
     return secret
 

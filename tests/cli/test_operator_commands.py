@@ -138,7 +138,7 @@ def test_mistakes_about_accounts_have_one_message_and_an_exit_code(command: Comm
     assert "account_exists" in command("user", "create", email, stdin=PASSWORD).err
     assert "email_invalid" in command("user", "create", "nobody", stdin=PASSWORD).err
     assert "password_refused" in command("user", "create", f"x{email}", stdin="short\n").err
-    assert "secret_missing" in command("user", "create", f"x{email}").err
+    assert "secret_not_given" in command("user", "create", f"x{email}").err
     assert "not_found" in command("user", "disable", f"x{email}").err
 
 
@@ -302,4 +302,4 @@ def test_the_contract_is_written(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "openapi.json"
     assert command("openapi", "--out", str(path)).code == 0
     assert json.loads(path.read_text("utf-8")) == command("openapi").json
-    assert "file_not_writable" in command("openapi", "--out", str(tmp_path / "no" / "file")).err
+    assert "file_unwritable" in command("openapi", "--out", str(tmp_path / "no" / "file")).err
