@@ -36,16 +36,16 @@ class RunSpec(Struct, frozen=True, forbid_unknown_fields=True):
         embedder: Model that makes vectors where an assertion needs them.
     """
 
-    card: str
-    models: Annotated[list[str], Meta(min_length=1, max_length=50)]
+    card: Name
+    models: Annotated[list[Wanted], Meta(min_length=1, max_length=50)]
     versions: Annotated[list[Number], Meta(max_length=50)] = []
-    cases: list[str] = []
+    cases: Annotated[list[Name], Meta(max_length=100_000)] = []
     repeats: Annotated[int, Meta(ge=1, le=1000)] = 1
     concurrency: Annotated[int, Meta(ge=1, le=512)] = 16
     timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 120.0
     name: Name = ""
-    judges: Annotated[list[str], Meta(max_length=9)] = []
-    embedder: str | None = None
+    judges: Annotated[list[Wanted], Meta(max_length=9)] = []
+    embedder: Wanted | None = None
 
 
 class RunPatch(Struct, frozen=True, forbid_unknown_fields=True):
