@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from promptcard_ext.core.contract.audit import AuditEntry, AuditHead, AuditQuery
 from promptcard_ext.core.contract.page import Page
 from promptcard_ext.core.errors import PromptCardError
+from server_ext.auth.actor import Actor
+from server_ext.db.engine import Database
 from server_ext.db.tables import audit_log
 from server_ext.observe import request
 from server_ext.services import paging
@@ -18,7 +20,6 @@ from server_ext.services.audit_seal import seal
 from server_ext.services.scope import Scope, missing
 
 log = logging.getLogger("promptcards.audit")
-LARGE_EXPORT_ROWS = 1_000
 _NEXT = sa.text("select seq, at, prev_hash, prev_mac from pc.audit_next(:workspace)")
 
 
@@ -52,29 +53,40 @@ def record(scope: Scope, action: str, object_type: str, object_id: object, **det
     scope.connection.execute(sa.insert(audit_log).values(entry | {"mac": mac}))
 
 
-def record_denied(scope: Scope, action: str, path: str) -> None:
-    """Append, in a transaction of its own, that the actor tried what the role or the credential does not allow.
+def record_apart(
+    database: Database,
+    actor: Actor,
+    workspace_id: UUID,
+    role: str,
+    action: str,
+    object_type: str,
+    object_id: object,
+    **detail: Any,
+) -> None:
+    """Append an entry in a transaction of its own: for what changes nothing, or goes on for minutes.
+
+    Args:
+        role: The actor's in the workspace.
+    """
+    with database.transaction(workspace_id, actor.user_id) as connection:
+        scope = Scope(connection, workspace_id, actor, role, database)
+        record(scope, action, object_type, object_id, **detail)
+
+
+def record_denied(database: Database, actor: Actor, workspace_id: UUID, role: str, action: str, path: str) -> None:
+    """Append that the actor tried what role or credential do not allow.
 
     Call it after the refused transaction has ended. What keeps the entry from being written is logged: the refusal
     stands either way.
 
     Args:
-        scope: The refused one; of its connection no use is made.
         action: The action that was refused.
         path: Of the request.
     """
     try:
-        with scope.database.transaction(scope.workspace_id, scope.actor.user_id) as connection:
-            own = Scope(connection, scope.workspace_id, scope.actor, scope.role, scope.database)
-            record(own, "access.denied", "action", action, path=path[:200])
+        record_apart(database, actor, workspace_id, role, "access.denied", "action", action, path=path[:200])
     except PromptCardError as error:
         log.warning("A refusal of '%s' is missing in the audit trail: %s", action, error)
-
-
-def record_export(scope: Scope, object_type: str, object_id: object, rows: int, **detail: Any) -> None:
-    """Append that many rows left the server; nothing below `LARGE_EXPORT_ROWS`."""
-    if rows >= LARGE_EXPORT_ROWS:
-        record(scope, "export.made", object_type, object_id, rows=rows, **detail)
 
 
 def list_entries(scope: Scope, query: AuditQuery) -> Page[AuditEntry]:

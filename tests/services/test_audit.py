@@ -138,22 +138,22 @@ def test_the_seal_fits_whatever_form_the_database_gives_the_detail_back_in(tenan
         assert audit_verify.verify_all(scope).problem is None
 
 
-def test_a_refusal_is_noted_although_the_transaction_is_gone(tenant: Tenant, new_actor: NewActor) -> None:
+def test_a_refusal_is_noted_in_a_transaction_of_its_own(tenant: Tenant, new_actor: NewActor) -> None:
     viewer = new_actor(tenant, "viewer")
-    with open_scope(tenant.database, viewer, str(tenant.id)) as scope:
-        refused = scope
-    audit.record_denied(refused, "prompt:delete", "/cards/greet")
+    with tenant.scope() as scope:  # one that will not be committed
+        audit.record_denied(tenant.database, viewer, tenant.id, "viewer", "prompt:delete", "/cards/greet")
+        scope.connection.rollback()
     (entry,) = entries(tenant, action="access.denied")
     assert (entry.actor, entry.actor_role, entry.object_id) == (viewer.user_id, "viewer", "prompt:delete")
     assert entry.detail == {"path": "/cards/greet"}
 
 
-def test_only_large_exports_are_noted(tenant: Tenant) -> None:
-    with tenant.scope() as scope:
-        audit.record_export(scope, "run", "one", audit.LARGE_EXPORT_ROWS - 1)
-        audit.record_export(scope, "run", "two", audit.LARGE_EXPORT_ROWS)
-    (entry,) = entries(tenant, action="export.made")
-    assert (entry.object_id, entry.detail) == ("two", {"rows": audit.LARGE_EXPORT_ROWS})
+def test_a_refusal_that_cannot_be_noted_stays_a_refusal(
+    tenant: Tenant, services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Database(services.database_url, pool_size=1) as keyless:
+        audit.record_denied(keyless, tenant.actor, tenant.id, "viewer", "prompt:delete", "/cards/greet")
+    assert "prompt:delete" in caplog.text
 
 
 def test_without_keys_nothing_is_written(tenant: Tenant, services: Services) -> None:
