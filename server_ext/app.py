@@ -26,6 +26,8 @@ from server_ext.db.engine import Database
 from server_ext.jobs.live import Listener
 from server_ext.runtime import Runtime, is_loopback
 from server_ext.services import hub_members, workspaces
+from server_ext.services.changes import Change
+from server_ext.services.scope import as_uuid
 from server_ext.settings import Settings
 
 T = TypeVar("T")
@@ -175,6 +177,9 @@ class PromptCards(ExtensionApp):
         assert self.runtime is not None
         if credential is not None:
             return self.runtime.actors.at_hand(credential.text, access=credential.kind == "access")
+        if self.mode == "hub" and jupyter_user is not None:
+            assert self.hub is not None
+            return self.hub.at_hand(jupyter_user)
         return self.owner if self.mode == "local" and jupyter_user is not None else None
 
     def _chosen_mode(self) -> str:
@@ -209,6 +214,7 @@ class PromptCards(ExtensionApp):
             elif self.mode == "hub":
                 hub_members.roles_of([], self.hub_role_map)  # a map that makes no sense is refused now, not with users
                 self.hub = HubActors(partial(self._sync_hub_user, runtime.database))
+                runtime.news.subscribe(partial(_look_anew, self.hub))
         except BaseException:
             runtime.close()
             raise
@@ -271,6 +277,11 @@ def _stop_cleanly_on_interrupt(serverapp: Any) -> None:
     """Make Ctrl-C stop extensions where Jupyter does not see to it: it does so only on a terminal."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda *_: serverapp.stop(from_signal=True))
+
+
+def _look_anew(hub: HubActors, change: Change | None) -> None:
+    if change is None or change.family == "session":
+        hub.forget(as_uuid(change.key) if change else None)
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, heard: Callable[[T], None], news: T) -> None:

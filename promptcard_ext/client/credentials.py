@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 
 import msgspec
-from msgspec import Struct
 
+from promptcard_ext.core.contract.accounts import AccessToken
 from promptcard_ext.core.errors import Denied, PromptCardError
 
 HEADER = "X-PromptCards-Token"
@@ -19,17 +19,6 @@ _JWT_TYPE = "pc+jwt"
 # Renewed when this share of its life is over: time enough to survive a server that is being restarted.
 _RENEW_AT = 0.7
 _AGAIN_AFTER_S = 5.0
-
-
-class Granted(Struct):
-    """A token that the server gave in exchange.
-
-    Attributes:
-        expires_in: How long it is good, in seconds.
-    """
-
-    access_token: str
-    expires_in: float
 
 
 class Credentials:
@@ -45,7 +34,7 @@ class Credentials:
     def __init__(
         self,
         token: str,
-        exchange: Callable[[], Granted | None] | None = None,
+        exchange: Callable[[], AccessToken | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         own = is_own(token)
@@ -69,7 +58,7 @@ class Credentials:
                 self._renew(self._exchange)
             return {**self.given, HEADER: self._granted} if self._granted else self.given
 
-    def _renew(self, exchange: Callable[[], Granted | None]) -> None:
+    def _renew(self, exchange: Callable[[], AccessToken | None]) -> None:
         try:
             granted = exchange()
         except Denied:

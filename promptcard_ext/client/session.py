@@ -10,9 +10,10 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from promptcard_ext.client.credentials import Credentials, Granted
+from promptcard_ext.client.credentials import Credentials
 from promptcard_ext.client.discovery import Address
 from promptcard_ext.core import errors, wire
+from promptcard_ext.core.contract.accounts import AccessToken, ExchangeSpec
 
 API = "promptcards/api/v1/"
 TIMEOUT_S = 90.0
@@ -103,16 +104,16 @@ class Session:
             raise _error(status, answer)
         return answer
 
-    def _ask_for_token(self) -> Granted | None:
+    def _ask_for_token(self) -> AccessToken | None:
         """Exchange the address's token for one of the server's own; None from a server that has no such thing."""
-        body = wire.encode({"purpose": "kernel"})
+        body = wire.encode(ExchangeSpec("kernel"))
         status, answer = self._persist("POST", self.url("auth", "exchange"), body, self.headers, safe=True)
         if status == 404:
             return None
         if status >= 300:
             raise _error(status, answer)
         try:
-            return msgspec.json.decode(answer, type=Granted)
+            return msgspec.json.decode(answer, type=AccessToken)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise _not_json() from None
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from cachetools import LRUCache
 
@@ -123,6 +125,7 @@ class HubActors:
     ) -> None:
         self._sync, self._after_s, self._clock = sync, after_s, clock
         self._known: LRUCache[str, _Known] = LRUCache(MAX_KNOWN)
+        self._forgotten = 0
         self._lock = threading.Lock()
         # Of two answers about one user the newer must have the last word: one of them at a time.
         self._turns = [threading.Lock() for _ in range(64)]
@@ -133,18 +136,33 @@ class HubActors:
         Raises:
             Unauthenticated: It is no user of the Hub, or what the Hub said of them is too old (``hub_answer_old``).
         """
-        user = read_user(jupyter_user.hub_user)
-        if self._clock() - user.as_of >= self._after_s:
-            raise Unauthenticated(
-                f"It is too long ago that the Hub was asked about '{user.name:.100}'.",
-                hint="Connect again.",
-                code="hub_answer_old",
-            )
-        known = self._find(user)
-        return known.actor if known else self._follow(user)
+        user = self._read(jupyter_user)
+        return self._find(user) or self._follow(user)
 
-    def _find(self, user: HubUser) -> _Known | None:
-        """Return what is known, if it counts and this answer says nothing that is both new and different."""
+    def at_hand(self, jupyter_user: Any) -> Actor | None:
+        """Return what `actor_of` would, or None when that takes asking the database."""
+        return self._find(self._read(jupyter_user))
+
+    def forget(self, user_id: UUID | None = None) -> None:
+        """Look at a user anew with the next request, or at everybody: the account may have been locked."""
+        with self._lock:
+            self._forgotten += 1
+            for name, known in list(self._known.items()):
+                if user_id in (None, known.actor.user_id):
+                    self._known[name] = replace(known, synced=-math.inf)
+
+    def _read(self, jupyter_user: Any) -> HubUser:
+        user = read_user(jupyter_user.hub_user)
+        if self._clock() - user.as_of < self._after_s:
+            return user
+        raise Unauthenticated(
+            f"It is too long ago that the Hub was asked about '{user.name:.100}'.",
+            hint="Connect again.",
+            code="hub_answer_old",
+        )
+
+    def _find(self, user: HubUser) -> Actor | None:
+        """Return the actor, if known and this answer says nothing that is both new and different."""
         with self._lock:
             known = self._known.get(user.name)
             if known is None or self._clock() - known.synced >= self._after_s:
@@ -153,20 +171,21 @@ class HubActors:
                 if user != known.user:
                     return None
                 self._known[user.name] = replace(known, user=user)
-            return known
+            return known.actor
 
     def _follow(self, user: HubUser) -> Actor:
         with self._turns[hash(user.name) % len(self._turns)]:
-            known = self._find(user)
-            if known is not None:
-                return known.actor
+            found = self._find(user)
+            if found is not None:
+                return found
             with self._lock:
-                last = self._known.get(user.name)
+                last, before = self._known.get(user.name), self._forgotten
             newest = last.user if last and last.user.as_of > user.as_of else user
-            made = _Known(newest, self._sync(newest), self._clock())
+            actor, now = self._sync(newest), self._clock()
             with self._lock:
-                self._known[user.name] = made
-            return made.actor
+                # What was read before the news came may be what the news was about.
+                self._known[user.name] = _Known(newest, actor, now if self._forgotten == before else -math.inf)
+            return actor
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,19 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from promptcard_ext.client.credentials import HEADER, Credentials, Granted, is_own
+from promptcard_ext.client.credentials import HEADER, Credentials, is_own
 from promptcard_ext.client.discovery import Address
 from promptcard_ext.client.session import Session
 from promptcard_ext.core import errors
+from promptcard_ext.core.contract.accounts import AccessToken
 from tests.client.test_session import DROP, TOKEN, Server, answer
 
 EXCHANGE = "POST /promptcards/api/v1/auth/exchange HTTP/1.1"
 HEALTH = "GET /promptcards/api/v1/health HTTP/1.1"
 
 
-def granted(name: str, life_s: float = 900) -> bytes:
-    return answer(200, {"access_token": name, "token_type": "bearer", "expires_in": life_s})
+def granted(name: str, life_s: int = 900) -> bytes:
+    return answer(200, {"access_token": name, "token_type": "Bearer", "expires_in": life_s})
 
 
 def jwt(head: str) -> str:
@@ -142,14 +143,14 @@ class Giver:
         self.count = 0
         self.problem: errors.PromptCardError | None = None
 
-    def __call__(self) -> Granted:
+    def __call__(self) -> AccessToken:
         self.count += 1
         if self.problem is not None:
             raise self.problem
-        return Granted(f"short-{self.count}", 900)
+        return AccessToken(f"short-{self.count}", 900)
 
 
-def made(giver: Callable[[], Granted], clock: Clock) -> Credentials:
+def made(giver: Callable[[], AccessToken], clock: Clock) -> Credentials:
     return Credentials(TOKEN, giver, clock)
 
 

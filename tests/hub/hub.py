@@ -6,19 +6,20 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import psutil
 
-from tests.support import environment, free_port, wait_for
+from tests.support import environment, wait_for
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "deploy/hub/jupyterhub_config.py"
@@ -83,6 +84,13 @@ class _Stay(urllib.request.HTTPRedirectHandler):
         return None
 
 
+def free_ports(count: int) -> list[int]:
+    """Return as many different ports that nobody listens on."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
 class Hub:
     """A Hub that lives as long as the context.
 
@@ -93,8 +101,9 @@ class Hub:
 
     def __init__(self, home: Path, folder: Path) -> None:
         self.folder, self.log = folder, folder / "hub.log"
-        self.url = f"http://127.0.0.1:{free_port()}"
-        self.service_url = f"http://127.0.0.1:{free_port()}"
+        port, service_port, hub_port, api_port = free_ports(4)
+        self.url = f"http://127.0.0.1:{port}"
+        self.service_url = f"http://127.0.0.1:{service_port}"
         self.api, self.service = f"{self.url}/hub/api", f"{self.url}/services/promptcards/"
         self.token = secrets.token_hex(16)
         programs = Path(sysconfig.get_path("scripts"))
@@ -103,8 +112,8 @@ class Hub:
             _CONFIG.format(
                 example=str(EXAMPLE),
                 url=self.url,
-                hub_port=free_port(),
-                api_port=free_port(),
+                hub_port=hub_port,
+                api_port=api_port,
                 secret=secrets.token_hex(32),
                 token=self.token,
                 path=os.pathsep.join((str(programs), os.environ["PATH"])),

@@ -120,6 +120,10 @@ def seen(actors: HubActors, *groups: str, as_of: float = 1000, name: str = "alic
     return actors.actor_of(SimpleNamespace(hub_user=model(name, *groups, **{AS_OF: as_of})))
 
 
+def at_hand(actors: HubActors, *groups: str, as_of: float = 1000, name: str = "alice") -> Actor | None:
+    return actors.at_hand(SimpleNamespace(hub_user=model(name, *groups, **{AS_OF: as_of})))
+
+
 def test_memberships_are_looked_at_when_groups_change_and_not_with_every_request(
     actors: HubActors, members: Members
 ) -> None:
@@ -180,3 +184,31 @@ def test_of_two_answers_at_once_the_newer_has_the_last_word(clock: Clock) -> Non
         older.result(30)
         newer.result(30)
     assert order == ["a", ""]
+
+
+def test_a_user_who_may_have_been_locked_is_looked_at_anew(actors: HubActors, members: Members) -> None:
+    alice, bob = seen(actors, "a"), seen(actors, "b", name="bob")
+    actors.forget(alice.user_id)
+    assert at_hand(actors, "a") is None
+    assert at_hand(actors, "b", name="bob") is bob
+    seen(actors, "a", as_of=900)  # by what the newest answer said, not by this one
+    assert members.groups == ["a", "b", "a"]
+    actors.forget()
+    assert at_hand(actors, "b", name="bob") is None
+
+
+def test_news_that_come_while_a_user_is_looked_at_are_not_missed(clock: Clock) -> None:
+    def sync(user: HubUser) -> Actor:
+        actors.forget()
+        return Actor(uuid4(), user.name, via="hub")
+
+    actors = HubActors(sync, clock=clock)
+    seen(actors, "a")
+    assert at_hand(actors, "a") is None
+
+
+def test_an_actor_is_at_hand_once_looked_at(actors: HubActors) -> None:
+    assert at_hand(actors, "a") is None
+    alice = seen(actors, "a")
+    assert at_hand(actors, "a") is alice
+    assert at_hand(actors, as_of=1001) is None
