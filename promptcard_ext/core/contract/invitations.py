@@ -83,6 +83,19 @@ class InvitationQuery(Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
 
 
+class Joining(Struct, frozen=True, forbid_unknown_fields=True):
+    """An invitation that is accepted by whoever asks.
+
+    Attributes:
+        token: The invitation's.
+    """
+
+    token: Annotated[str, Meta(max_length=200)]
+
+    def __repr__(self) -> str:
+        return "Joining(…)"
+
+
 class Acceptance(Struct, frozen=True, forbid_unknown_fields=True):
     """How an invitation is accepted.
 
