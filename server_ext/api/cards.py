@@ -46,8 +46,8 @@ def save_card(call: Call) -> Saved:
 def search_cards(call: Call) -> Page[CardFound]:
     """Search for cards, the best first.
 
-    All words must be in name, title, tags, description or latest version, or begin a word there; when few cards have
-    them, those whose name, title or tags resemble the text come after them.
+    All words must be in name, title, tags, description or latest version, or begin a word there; when no name, title
+    or tag has them, those that resemble the text come last.
     """
     return card_search.search(call.scope, call.query)
 

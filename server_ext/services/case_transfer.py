@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -119,19 +120,20 @@ class _Shelf:
 
     def __init__(self, scope: Scope, card: CardHead) -> None:
         self._connection = scope.connection
+        self._name = f"exported_{secrets.token_hex(8)}"
         names = ", ".join(column.name for column in self._COLUMNS)
         self._connection.execute(
             sa.text(
-                f"declare exported_cases scroll cursor for select {names} from test_cases"  # noqa: S608  our columns
+                f"declare {self._name} scroll cursor for select {names} from test_cases"  # noqa: S608  our names
                 " where workspace_id = :workspace and card_id = :card order by position, id"
             ),
             {"workspace": scope.workspace_id, "card": card.id},
         )
-        self._fetch = sa.text(f"fetch forward {BATCH} from exported_cases").columns(*self._COLUMNS)
+        self._fetch = sa.text(f"fetch forward {BATCH} from {self._name}").columns(*self._COLUMNS)
 
     def parts(self) -> Iterator[list[Case]]:
         """Yield some hundred cases at a time, from the first to the last."""
-        self._connection.execute(sa.text("move absolute 0 in exported_cases"))
+        self._connection.execute(sa.text(f"move absolute 0 in {self._name}"))
         while rows := self._connection.execute(self._fetch).all():
             yield [_case(row._asdict()) for row in rows]
 

@@ -1,3 +1,13 @@
+-- Limits of texts, which the program counts in characters: what PostgreSQL does not store is written as five of them.
+alter table prompt_cards
+    drop constraint prompt_cards_title_check,
+    add constraint prompt_cards_title_check check (char_length(title) <= 2500);
+alter table test_cases
+    drop constraint test_cases_name_check,
+    add constraint test_cases_name_check check (char_length(name) <= 1275),
+    drop constraint test_cases_priority_check,
+    add constraint test_cases_priority_check check (char_length(priority) <= 100);
+
 -- What cards are searched by. Row security would keep the index from being used, because the operators of text search
 -- may leak; so one function searches with the owner's rights, within the workspace of the transaction.
 
@@ -84,8 +94,8 @@ create trigger search_changed after update on prompt_cards
     )
     execute function pc.index_card();
 
--- Cards of the transaction's workspace, best first: name, then name, title and tags, then anywhere; when those are few,
--- also what resembles the text. Of a text that thousands of cards have, some thousands are compared.
+-- Cards of the transaction's workspace, best first: name, then name, title and tags, then anywhere; when no name, title
+-- or tag has the words, also what resembles them. Of a text that thousands of cards have, some thousands are compared.
 create function pc.search_cards(wanted text, most integer) returns table (card_id uuid, rank real)
 language plpgsql stable security definer rows 100
 set search_path = pg_catalog, public, pc, pg_temp
@@ -120,7 +130,7 @@ begin
             select s.card_id, s.label from public.card_search as s
             where s.workspace_id = workspace
                 and char_length(plain) between 3 and 100
-                and (select count(*) from found) < least(most, 20)
+                and not exists (select from titled)
                 and plain <% s.label
             limit 2000
         ), ranked as (
