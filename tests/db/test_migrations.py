@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from alembic.migration import MigrationContext
 from promptcard_ext.core.errors import SetupError
 from promptcard_ext.core.pricing import shipped_prices
 from server_ext.db import migrate, tables
-from server_ext.db.engine import make_engine
+from server_ext.db.engine import Database, make_engine
 from server_ext.embedded import Services
 
 
@@ -90,6 +91,29 @@ def test_a_migration_that_fails_leaves_nothing_behind(
     engine = make_engine(empty_services.owner_database_url)
     assert sa.inspect(engine).get_table_names() == []
     engine.dispose()
+
+
+def test_cards_saved_before_there_was_a_search_are_found(
+    empty_services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_revision = migrate.command.upgrade
+    with monkeypatch.context() as earlier:
+        earlier.setattr(migrate.command, "upgrade", lambda config, _head: to_revision(config, "0002_judging"))
+        migrate.upgrade(empty_services.owner_database_url)
+    workspace_id, card_id = uuid4(), uuid4()
+    content = {"messages": [{"role": "user", "content": "You know zoology."}]}
+    of_card = {"workspace_id": workspace_id, "card_id": card_id}
+    with Database(empty_services.database_url) as database:
+        with database.transaction(workspace_id) as connection:
+            connection.execute(sa.insert(tables.workspaces).values(id=workspace_id, name="Acme", slug="acme"))
+            head = {"workspace_id": workspace_id, "id": card_id, "name": "greet", "latest_version": 1}
+            connection.execute(sa.insert(tables.prompt_cards).values(head))
+            version = {**of_card, "version": 1, "content": content, "content_hash": "a" * 64}
+            connection.execute(sa.insert(tables.card_versions).values(version))
+        migrate.upgrade(empty_services.owner_database_url)
+        with database.transaction(workspace_id) as connection:
+            found = connection.scalars(sa.text("select card_id from pc.search_cards('zoology', 10)")).all()
+    assert found == [card_id]
 
 
 def test_an_empty_database_is_refused_with_the_command_to_run(empty_services: Services) -> None:
