@@ -10,6 +10,7 @@ from jupyter_server.utils import url_path_join
 from server_ext.api import (
     api_tokens,
     audit,
+    auth,
     cards,
     cases,
     contract,
@@ -39,6 +40,7 @@ PREFIX = "promptcards/api/v1"
 OPERATIONS: tuple[Operation, ...] = (
     *health.operations.all,
     *contract.operations.all,
+    *auth.operations.all,
     *workspaces.operations.all,
     *members.operations.all,
     *invitations.operations.all,
