@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable, Iterator
 
@@ -10,9 +11,14 @@ import pytest
 from promptcard_ext.client.credentials import HEADER, Credentials, is_own
 from promptcard_ext.client.discovery import Address
 from promptcard_ext.client.session import Session
+from promptcard_ext.client.stream import follow
 from promptcard_ext.core import errors
 from promptcard_ext.core.contract.accounts import AccessToken
+from server_ext.auth.actor import Actor
+from server_ext.db.engine import Database
+from server_ext.services import sessions
 from tests.client.test_session import DROP, TOKEN, Server, answer
+from tests.support import Tenant, wait_for
 
 EXCHANGE = "POST /promptcards/api/v1/auth/exchange HTTP/1.1"
 HEALTH = "GET /promptcards/api/v1/health HTTP/1.1"
@@ -198,3 +204,38 @@ def test_a_token_that_another_thread_has_renewed_is_not_thrown_away() -> None:
     assert credentials.headers()[HEADER] == "short-2"
     assert credentials.give_up(first)
     assert (credentials.headers()[HEADER], giver.count) == ("short-2", 2)
+
+
+def test_a_real_server_gives_a_token_and_another_when_that_has_been_revoked(
+    address: Address, tenant: Tenant, database: Database, me: Actor
+) -> None:
+    session = Session(address, exchange=True)
+    session.get("workspaces", tenant.slug)
+    first = session.credentials.headers()[HEADER]
+    sessions.revoke_all(database, me)
+
+    def has_another() -> bool:
+        session.get("workspaces", tenant.slug)
+        return session.credentials.headers()[HEADER] != first
+
+    wait_for(has_another, 10)
+    session.close()
+
+
+def test_a_stream_goes_on_with_another_token_when_that_has_been_revoked(
+    address: Address, tenant: Tenant, database: Database, me: Actor
+) -> None:
+    session = Session(address, exchange=True)
+    run_id = tenant.start()
+
+    async def kinds() -> list[str]:
+        seen: list[str] = []
+        async for event in follow(session, tenant.slug, run_id):
+            seen.append(event.kind)
+            if len(seen) == 1:
+                await asyncio.to_thread(sessions.revoke_all, database, me)
+                await asyncio.to_thread(tenant.give_up_runs)
+        return seen
+
+    assert asyncio.run(kinds())[-1] == "finished"
+    session.close()

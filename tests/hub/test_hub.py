@@ -19,7 +19,7 @@ from promptcard_ext.kernel.workspace import Workspace
 from server_ext.auth.actor import Actor
 from server_ext.db.engine import Database
 from server_ext.embedded import Services
-from server_ext.services import membership
+from server_ext.services import accounts, hub_members, membership
 from server_ext.services.hub_members import workspace_id_of
 from server_ext.services.scope import Scope
 from server_ext.settings import Settings
@@ -143,6 +143,32 @@ def test_a_user_who_is_deleted_is_refused(hub: Hub) -> None:
     wait_for(lambda: api(hub, token, "workspaces").status == 401, 10)
 
 
+def test_a_running_notebook_loses_what_its_user_loses(hub: Hub, bob: str) -> None:
+    hub.join("bob", "promptcards-choir-member")
+    wait_for(lambda: api(hub, bob, "workspaces/choir").status == 200)
+    session = Session(Address(hub.service, bob), exchange=True)
+    assert session.get("workspaces", "choir")["role"] == "member"
+    own = session.credentials.headers()["X-PromptCards-Token"]
+    session.close()
+
+    hub.leave("bob", "promptcards-choir-member")
+    wait_for(lambda: api(hub, bob, "workspaces/choir").status == 404, 10)
+    headers = {"X-PromptCards-Token": own}
+    assert ask("GET", f"{hub.service}{API}workspaces/choir", **headers).status == 404
+    assert ask("GET", f"{hub.service}{API}workspaces/team", **headers).status == 200
+
+
+def test_an_account_that_is_locked_is_out_at_once(hub: Hub, database: Database) -> None:
+    hub.tell("POST", "users/erin")
+    token = hub.token_of("erin", ACCESS)
+    assert api(hub, token, "workspaces").status == 200
+    erin = hub_members.sync(database, "erin", (), {}, admin=False)
+    accounts.disable(database, str(erin.user_id))
+    wait_for(lambda: api(hub, token, "workspaces").status == 401, 5)
+    accounts.enable(database, str(erin.user_id))
+    wait_for(lambda: api(hub, token, "workspaces").status == 200, 5)
+
+
 def test_a_token_that_may_not_use_the_service_is_told_what_is_missing(hub: Hub) -> None:
     answer = api(hub, hub.token_of("alice", "read:users!user"), "workspaces")
     assert (answer.status, answer.json["code"]) == (403, "hub_access_missing")
@@ -212,9 +238,14 @@ class TestBrowser:
 
 class TestUsersServer:
     def test_a_notebook_needs_no_login(self, hub: Hub, alice: str) -> None:
-        code = 'import promptcard_ext as pc; print(pc.connect(workspace="team"))'
+        code = """
+import promptcard_ext as pc
+team = pc.connect(workspace="team")
+print(team, *team.api.session.credentials.headers())
+"""
         printed = run_in_kernel(f"{hub.url}/user/alice/", alice, code)
         assert f"at {hub.service_url}/services/promptcards/, role member" in printed
+        assert "X-PromptCards-Token" in printed
 
     def test_the_extension_refuses_to_run_there(self, hub: Hub, alice: str) -> None:
         answer = ask("GET", f"{hub.url}/user/alice/{API}workspaces", alice)
