@@ -120,7 +120,7 @@ def _head(arguments: argparse.Namespace) -> int:
     with operator() as me:
         heads = audit_heads.heads(me.database)
     if arguments.out is None:
-        columns = ("workspace", "seq", "at", "hash", "key_id", "mac")
+        columns = ("workspace", "seq", "at", "hash")
         print_list(heads, columns, as_json=arguments.json, empty="There is no audit trail yet.")
         return 0
     written = audit_heads.append(arguments.out, heads)
