@@ -6,6 +6,7 @@ from promptcard_ext.core.contract.accounts import (
     AccessToken,
     ExchangeSpec,
     LoginSpec,
+    LogoutSpec,
     Me,
     PasswordChange,
     RefreshSpec,
@@ -15,7 +16,7 @@ from promptcard_ext.core.contract.accounts import (
 )
 from promptcard_ext.core.contract.page import Page
 from promptcard_ext.core.contract.workspaces import WorkspaceQuery
-from promptcard_ext.core.errors import Denied
+from promptcard_ext.core.errors import Denied, Unauthenticated
 from server_ext.api.operation import Call, Operations
 from server_ext.auth.permissions import ANY_CREDENTIAL, PUBLIC, SIGNED_IN
 from server_ext.services import accounts, exchanges, logins, sessions, workspaces
@@ -41,10 +42,15 @@ def refresh_session(call: Call) -> TokenPair:
     return logins.refresh(call.server.database, call.body.refresh_token)
 
 
-@operations.post("auth/logout", action=ANY_CREDENTIAL, status=204)
+@operations.post("auth/logout", action=PUBLIC, body=LogoutSpec, status=204)
 def log_out(call: Call) -> None:
-    """End the session of the access token that is shown, and what was got from it."""
-    sessions.logout(call.server.database, call.actor)
+    """End the session of the access token that is shown, or of a refresh token, and what was got from it."""
+    if call.body.refresh_token is not None:
+        logins.logout(call.server.database, call.body.refresh_token)
+    elif call.visitor is not None:
+        sessions.logout(call.server.database, call.visitor)
+    else:
+        raise Unauthenticated("Whose session is to end?", hint="Show its access token, or send its refresh token.")
 
 
 @operations.post("auth/password", action=SIGNED_IN, body=PasswordChange, answer=AccessToken, limit="login", also=(204,))

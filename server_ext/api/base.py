@@ -91,7 +91,7 @@ class PromptCardsHandler(JupyterHandler):
             Unauthenticated: The credential is not good, or not for this server.
         """
         actor: Actor = self.app.identify(self._credential, self._jupyter_user)
-        observed.known(actor)
+        observed.known(actor.user_id)
         return actor
 
     def at_hand(self) -> Actor | None:
@@ -102,7 +102,7 @@ class PromptCardsHandler(JupyterHandler):
         """
         actor: Actor | None = self.app.at_hand(self._credential, self._jupyter_user)
         if actor is not None:
-            observed.known(actor)
+            observed.known(actor.user_id)
         return actor
 
     def get_login_url(self) -> str:

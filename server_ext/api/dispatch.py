@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptcard_ext.core import wire
-from promptcard_ext.core.errors import CardError, NotFound, RateLimited, Unauthenticated
+from promptcard_ext.core.errors import CardError, Denied, NotFound, RateLimited, Unauthenticated
 from server_ext.api.operation import Call, Download, Operation
 from server_ext.api.reading import check_size, read_body, read_query
 from server_ext.api.sparse import only_fields
@@ -178,7 +178,11 @@ class Dispatch:
             require(right.role, operation.action, actor.scopes)
             return right
         if operation.action == SIGNED_IN and (actor.scopes is not None or actor.workspace_id is not None):
-            require("owner", operation.action, frozenset())
+            raise Denied(
+                "A token of one workspace, or of some actions, may not do this.",
+                hint="Log in, or use a token without these limits.",
+                code="scope_missing",
+            )
         return None
 
     def _limit(self, actor: Actor | None, right: Right | None) -> None:

@@ -17,6 +17,8 @@ T = TypeVar("T")
 MAX_BODY_BYTES = 2_000_000
 MAX_DEPTH = 64
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+# msgspec would take 1e3 for a whole number, too.
+_WHOLE = re.compile(r"-?[0-9]{1,30}")
 # What Jupyter takes from the query, and what every list and object has.
 _NOT_OURS = frozenset({"token", "_xsrf", "fields"})
 
@@ -62,7 +64,7 @@ def read_query(given: Mapping[str, Sequence[bytes]], kind: type[T]) -> T:
         CardError: One is unknown, given twice, or does not fit (``request_invalid``).
     """
     values: dict[str, Any] = {}
-    lists = _lists(kind)  # type: ignore[arg-type]
+    lists, whole = _shapes(kind)  # type: ignore[arg-type]
     try:
         for name, texts in given.items():
             if name in _NOT_OURS:
@@ -70,6 +72,8 @@ def read_query(given: Mapping[str, Sequence[bytes]], kind: type[T]) -> T:
             decoded = [text.decode("utf-8") for text in texts]
             if name not in lists and len(decoded) > 1:
                 _refuse(f"'{name:.60}' is given twice")
+            if name in whole and not all(_WHOLE.fullmatch(text) for text in decoded):
+                _refuse(f"'{name}' is not a whole number")
             values[name] = decoded if name in lists else decoded[0]
         return msgspec.convert(values, kind, strict=False)
     except ValueError as error:
@@ -77,9 +81,11 @@ def read_query(given: Mapping[str, Sequence[bytes]], kind: type[T]) -> T:
 
 
 @cache
-def _lists(kind: Any) -> frozenset[str]:
+def _shapes(kind: Any) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of the parameters that are lists, and of those that are whole numbers."""
     hints = typing.get_type_hints(kind)
-    return frozenset(name for name, hint in hints.items() if list in (hint, typing.get_origin(hint)))
+    lists = frozenset(name for name, hint in hints.items() if list in (hint, typing.get_origin(hint)))
+    return lists, frozenset(name for name, hint in hints.items() if hint is int or int in typing.get_args(hint))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from promptcard_ext.core.errors import SetupError
 
-LimitName = Literal["anonymous", "login", "login_account", "authenticated", "export", "key_test", "invitation"]
+LimitName = Literal["anonymous", "login", "authenticated", "export", "key_test", "invitation"]
 # With PROMPTCARDS_LIMITS=authenticated=12000/60/1200,export=30/60
 _SETTING = re.compile(r"(\w+)=(\d{1,9})/(\d{1,7})(?:/(\d{1,9}))?")
 MAX_PERIOD_S = 7 * 86_400
@@ -54,8 +54,6 @@ LIMITS: dict[LimitName, Limit] = {
     "anonymous": Limit(Rate(100, 900, burst=100), by_network=True),
     # An office shares an address; the accounts behind it have each their own limit, and a throttle in the database.
     "login": Limit(Rate(100, 900, burst=50), closed=True, by_network=True),
-    # At most ten guesses in any quarter of an hour.
-    "login_account": Limit(Rate(5, 900, burst=5), closed=True),
     "authenticated": Limit(Rate(6000, 60, burst=600)),
     "export": Limit(Rate(10, 60, burst=10), closed=True),
     "key_test": Limit(Rate(10, 3600, burst=10), closed=True),

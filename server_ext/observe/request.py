@@ -5,10 +5,7 @@ from __future__ import annotations
 import logging
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from server_ext.auth.actor import Actor
+from uuid import UUID
 
 access_log = logging.getLogger("promptcards.access")
 MAX_PATH = 300
@@ -20,12 +17,12 @@ class RequestFacts:
 
     Attributes:
         address: Of the client, as far as we can tell.
-        actor: Who asks, once that is known.
+        user_id: Who asks, once that is known.
     """
 
     request_id: str
     address: str
-    actor: Actor | None = None
+    user_id: UUID | None = None
 
 
 _current: ContextVar[RequestFacts | None] = ContextVar("promptcards_request", default=None)
@@ -36,10 +33,10 @@ def begin(request_id: str, address: str) -> None:
     _current.set(RequestFacts(request_id, address))
 
 
-def known(actor: Actor) -> None:
+def known(user_id: UUID) -> None:
     """Take note of who asks."""
     if facts := _current.get():
-        facts.actor = actor
+        facts.user_id = user_id
 
 
 def current() -> RequestFacts | None:
@@ -53,7 +50,7 @@ def finished(method: str, path: str, status: int, seconds: float) -> None:
     if not access_log.isEnabledFor(level):
         return
     facts = _current.get()
-    user = facts.actor.user_id if facts and facts.actor else "-"
+    user = (facts and facts.user_id) or "-"
     shown = path[:MAX_PATH].encode("unicode_escape").decode()
     access_log.log(level, "%s %s %d %.1f ms user %s", method, shown, status, seconds * 1000, user)
 

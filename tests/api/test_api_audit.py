@@ -34,6 +34,9 @@ async def test_a_trail_is_checked_in_parts_against_its_head(api: Api, tenant: Te
     assert (head["seq"], head["workspace"]) == (after, str(tenant.id))
     assert (await api.get("audit/verify?limit=1000000")).status == 422
     assert (await api.get("audit?nonsense=1")).status == 422
+    assert (await api.get("audit?since=2001-01-01T00:00:00Z&limit=1")).json["items"][0]["seq"] == head["seq"]
+    assert (await api.get("audit?until=2001-01-01T00:00:00Z")).json == {"items": [], "next": None}
+    assert (await api.get("audit?since=2001-01-01")).status == 422
 
 
 async def test_whoever_may_not_read_the_trail_is_refused(api: Api, tenant: Tenant, new_actor: NewActor) -> None:

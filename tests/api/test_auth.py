@@ -94,6 +94,15 @@ async def test_a_replayed_refresh_token_ends_its_session_on_the_next_request(sit
     assert (await site.ask("GET", "auth/me", **shown(third["access_token"]))).status == 401
 
 
+async def test_one_logs_out_with_the_refresh_token_when_the_access_token_is_over(site: Api, email: str) -> None:
+    pair = (await log_in(site, email)).json
+    body = {"refresh_token": pair["refresh_token"]}
+    assert (await site.ask("POST", "auth/logout", body, login=False)).status == 204
+    assert (await site.ask("GET", "auth/me", **shown(pair["access_token"]))).status == 401
+    nobody = await site.ask("POST", "auth/logout", login=False)
+    assert (nobody.status, nobody.json["code"]) == (401, "unauthenticated")
+
+
 async def test_guesses_are_slowed_down_with_the_same_answer_for_nobody(site: Api, email: str) -> None:
     known_ones = [await log_in(site, email, "my guess is this") for _ in range(6)]
     unknown_ones = [await log_in(site, f"x{email}", "my guess is this") for _ in range(6)]

@@ -94,6 +94,9 @@ def test_a_query_is_read_by_the_types_of_its_parameters() -> None:
     [
         {"limit": [b"0"]},
         {"limit": [b"x"]},
+        {"limit": [b"1e1"]},
+        {"limit": ["７".encode()]},
+        {"limit": [b"9" * 5000]},
         {"limit": [b"7", b"8"]},
         {"limit": [b"\xff"]},
         {"colour": [b"red"]},

@@ -26,7 +26,7 @@ from tests.support import wait_for
 from tests.valkey import OwnValkey
 
 NOBODY = "unix:///nonexistent/redis.sock"
-CLOSED: list[LimitName] = ["login", "login_account", "export", "key_test", "invitation"]
+CLOSED: list[LimitName] = ["login", "export", "key_test", "invitation"]
 OPEN: list[LimitName] = ["anonymous", "authenticated"]
 
 
@@ -114,8 +114,8 @@ def test_kinds_users_and_installations_are_counted_apart(url: str, limiter: Limi
     elsewhere = Limiter(RedisLine(url), "elsewhere")
     assert allowed_of(elsewhere, "export", "one", tries=20) == 10
     # ("a", "bc") is somebody else than ("ab", "c").
-    assert allowed_of(limiter, "login_account", "a", "bc", tries=9) == 5
-    assert allowed_of(limiter, "login_account", "ab", "c", tries=9) == 5
+    assert allowed_of(limiter, "export", "a", "bc", tries=19) == 10
+    assert allowed_of(limiter, "export", "ab", "c", tries=19) == 10
 
 
 @pytest.mark.parametrize("name", ["anonymous", "login"])
@@ -144,7 +144,7 @@ def test_a_client_is_an_address_or_a_network(address: str, network: str) -> None
 
 def test_names_of_any_kind_are_counted_and_none_can_be_read_in_redis(limiter: Limiter, redis: Redis) -> None:
     for name in ("ada@example.org", "x" * 100_000, "\0", "\ud800", "*", "{hash}"):
-        assert limiter.check("login_account", name).allowed
+        assert limiter.check("export", name).allowed
     keys = [key.decode() for key in redis.keys("pc:test:limit:*")]  # type: ignore[union-attr]
     assert len(keys) == 6
     assert all(len(key) < 80 and "ada" not in key for key in keys)
