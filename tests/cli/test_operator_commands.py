@@ -175,6 +175,18 @@ def test_a_slug_that_several_have_is_refused_with_their_ids(command: Command, me
     assert "not_found" in command("member", "list", str(uuid.uuid4())).err
 
 
+def test_a_workspace_that_lost_its_owner_gets_another(
+    command: Command, tenant: Tenant, new_actor: NewActor, database: Database
+) -> None:
+    place, heir = str(tenant.id), str(new_actor().user_id)
+    with database.transaction(tenant.id) as connection:
+        connection.execute(sa.text("delete from memberships where workspace_id = :w"), {"w": tenant.id})
+    assert "Nobody" in command("member", "list", place).out
+    assert command("member", "add", place, heir, "--role", "owner").code == 0
+    assert command("member", "add", place, str(tenant.actor.user_id), "--role", "owner").code == 0
+    assert [one["role"] for one in command("member", "list", place, "--json").json] == ["owner", "owner"]
+
+
 def test_what_an_operator_does_is_in_the_trail_as_that(command: Command, tenant: Tenant, new_actor: NewActor) -> None:
     command("member", "add", str(tenant.id), str(new_actor().user_id))
     entry = last_entry(tenant, "member.added")

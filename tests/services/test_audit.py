@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -154,6 +155,19 @@ def test_a_refusal_that_cannot_be_noted_stays_a_refusal(
     with Database(services.database_url, pool_size=1) as keyless:
         audit.record_denied(keyless, tenant.actor, tenant.id, "viewer", "prompt:delete", "/cards/greet")
     assert "prompt:delete" in caplog.text
+
+
+def test_writers_at_the_same_time_make_one_sealed_chain(tenant: Tenant) -> None:
+    def many(worker: int) -> None:
+        for n in range(10):
+            write(tenant, f"worker.{worker}.{n}")
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(many, range(6)))
+    with tenant.scope() as scope:
+        found = audit_verify.verify_all(scope)
+    assert (found.problem, found.unsealed_to) == (None, 0)
+    assert found.checked >= 61
 
 
 def test_without_keys_nothing_is_written(tenant: Tenant, services: Services) -> None:
