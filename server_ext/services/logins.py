@@ -132,6 +132,23 @@ def refresh(database: Database, text: str) -> TokenPair:
     return _pair(database, session, following)
 
 
+def logout(database: Database, text: str) -> None:
+    """End the session of a refresh token, whether it is its last or an earlier one, and what was got from it.
+
+    Raises:
+        Unauthenticated: It is none of ours (``refresh_invalid``).
+    """
+    token = refresh_tokens.read(text)
+    if token is None:
+        raise _invalid()
+    with database.transaction(user_id=token.place) as connection:
+        session = _read(connection, token)
+        if session is None or not session.knows(token, database):
+            raise _invalid()
+        if end(connection, token.place, "logged_out", with_offspring(token.id)):
+            user_audit.record(database, connection, session.actor, "session.logged_out", "session", token.id)
+
+
 @dataclass(frozen=True)
 class _Session:
     """A session and its user, as they are now.

@@ -435,6 +435,18 @@ def test_after_logging_out_no_token_is_good(database: Database, pair: TokenPair)
     assert code_of(lambda: logins.refresh(database, pair.refresh_token)) == "session_ended"
 
 
+def test_one_logs_out_with_a_refresh_token_too_be_it_an_old_one(database: Database, pair: TokenPair) -> None:
+    last = logins.refresh(database, logins.refresh(database, pair.refresh_token).refresh_token)
+    made_up = new_token(read(pair.refresh_token).place, read(pair.refresh_token).id).text("pcr_")
+    for text in (made_up, "", pair.access_token):
+        assert code_of(lambda: logins.logout(database, text)) == "refresh_invalid"  # noqa: B023
+    assert is_good(database, last)
+    logins.logout(database, pair.refresh_token)
+    assert not is_good(database, last)
+    assert code_of(lambda: logins.refresh(database, last.refresh_token)) == "session_ended"
+    logins.logout(database, last.refresh_token)  # it has ended: that is all that was asked for
+
+
 def test_what_somebody_made_up_is_refused_and_ends_nothing(database: Database, pair: TokenPair, account: str) -> None:
     other = read(logins.login(database, account, PASSWORD).refresh_token)
     mine = read(pair.refresh_token)

@@ -46,6 +46,19 @@ class RefreshSpec(Struct, frozen=True, forbid_unknown_fields=True):
         return "RefreshSpec(…)"
 
 
+class LogoutSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """A session to be ended.
+
+    Attributes:
+        refresh_token: One of that session, when its access token is no longer good; null: the credential shown.
+    """
+
+    refresh_token: Annotated[str, Meta(max_length=200)] | None = None
+
+    def __repr__(self) -> str:
+        return "LogoutSpec(…)"
+
+
 class PasswordChange(Struct, frozen=True, forbid_unknown_fields=True):
     """A new password of one's own.
 
