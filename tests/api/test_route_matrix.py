@@ -76,6 +76,7 @@ def test_only_few_operations_are_for_anybody() -> None:
     assert public == {
         "POST auth/login",
         "POST auth/refresh",
+        "POST auth/logout",
         "POST invitations/accept",
         "GET openapi.json",
     }
