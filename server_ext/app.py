@@ -9,7 +9,6 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,16 +17,15 @@ from traitlets import Bool, Dict, Enum, Int, Unicode
 
 from promptcard_ext.core.errors import PromptCardError, SetupError, Unauthenticated, Unavailable
 from server_ext.api.change_streams import ChangeStreams
+from server_ext.api.export_slots import ExportSlots
 from server_ext.api.identity import Credential
 from server_ext.api.routes import handlers
 from server_ext.auth.actor import Actor
-from server_ext.auth.hub import HubActors, HubUser, hub_service, in_users_server
-from server_ext.db.engine import Database
+from server_ext.auth.hub import hub_service, in_users_server
+from server_ext.hub_users import HubUsers
 from server_ext.jobs.live import Listener
-from server_ext.runtime import Runtime, is_loopback
-from server_ext.services import hub_members, workspaces
-from server_ext.services.changes import Change
-from server_ext.services.scope import as_uuid
+from server_ext.runtime import EXPORT_THREADS, Runtime, is_loopback
+from server_ext.services import workspaces
 from server_ext.settings import Settings
 
 T = TypeVar("T")
@@ -62,6 +60,9 @@ class PromptCards(ExtensionApp):
         "{'course-*-teachers': 'admin', 'staff': 'my-workspace:viewer'}. Groups 'promptcards-<workspace>-<role>' are "
         "always understood.",
     ).tag(config=True)
+    hub_groups_every_s = Int(
+        60, min=1, max=3600, help="Seconds between two looks at the groups of all users of the Hub, here or not."
+    ).tag(config=True)
     allow_password_login = Enum(
         ["auto", "yes", "no"],
         "auto",
@@ -74,7 +75,7 @@ class PromptCards(ExtensionApp):
         """Prepare what the handlers share; nothing here waits."""
         self.pool = ThreadPoolExecutor(self.pool_size, thread_name_prefix="promptcards")
         self.owner: Actor | None = None
-        self.hub: HubActors | None = None
+        self.hub: HubUsers | None = None
         self.mode = ""
         self.runtime: Runtime | None = None
         self._problem: PromptCardError | None = None
@@ -82,6 +83,7 @@ class PromptCards(ExtensionApp):
         self._starting: asyncio.Task[None] | None = None
         self._news: dict[str, set[asyncio.Event]] = {}
         self.streams = ChangeStreams()
+        self.export_slots = ExportSlots(EXPORT_THREADS)
         self.settings["promptcards_app"] = self
         if self._is_hub_service():
             # Checked by the Hub's rules when it is known who asks; tornado would check before that.
@@ -212,16 +214,13 @@ class PromptCards(ExtensionApp):
             if self.mode == "local":
                 self.owner = workspaces.local_owner(runtime.database, _user_name())
             elif self.mode == "hub":
-                hub_members.roles_of([], self.hub_role_map)  # a map that makes no sense is refused now, not with users
-                self.hub = HubActors(partial(self._sync_hub_user, runtime.database))
-                runtime.news.subscribe(partial(_look_anew, self.hub))
+                service = hub_service(os.environ)
+                assert service is not None
+                self.hub = HubUsers(runtime, service, self.hub_role_map, self.hub_groups_every_s)
         except BaseException:
             runtime.close()
             raise
         return runtime
-
-    def _sync_hub_user(self, database: Database, user: HubUser) -> Actor:
-        return hub_members.sync(database, user.name, user.groups, self.hub_role_map, admin=user.admin)
 
     async def ready(self, timeout_s: float) -> Runtime:
         """Return the running services, waiting for them while they start.
@@ -268,6 +267,8 @@ class PromptCards(ExtensionApp):
         self._problem = self._problem or Unavailable("Prompt Cards is shutting down.", code="stopping")
         self.streams.end()
         runtime, self.runtime = self.runtime, None
+        if self.hub is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self.hub.close)
         if runtime is not None:
             await asyncio.get_running_loop().run_in_executor(None, runtime.close)
         self.pool.shutdown(wait=False, cancel_futures=True)
@@ -277,11 +278,6 @@ def _stop_cleanly_on_interrupt(serverapp: Any) -> None:
     """Make Ctrl-C stop extensions where Jupyter does not see to it: it does so only on a terminal."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda *_: serverapp.stop(from_signal=True))
-
-
-def _look_anew(hub: HubActors, change: Change | None) -> None:
-    if change is None or change.family == "session":
-        hub.forget(as_uuid(change.key) if change else None)
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, heard: Callable[[T], None], news: T) -> None:

@@ -45,6 +45,8 @@ c.JupyterHub.services = [
 c.JupyterHub.load_roles = [
     # Users, by browser.
     {"name": "user", "scopes": ["self", f"access:services!service={SERVICE}"]},
+    # The service looks once a minute who has left a group or the Hub, and would not notice those who never come again.
+    {"name": SERVICE, "services": [SERVICE], "scopes": ["list:users", "read:users:groups"]},
 ]
 # Users' servers, and so the notebooks in them, by $JUPYTERHUB_API_TOKEN. The first two are what every server has.
 c.Spawner.server_token_scopes = [

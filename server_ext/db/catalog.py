@@ -32,6 +32,8 @@ DEFINER_FUNCTIONS = {
     "pc.tasks_to_ring(older_than interval, max_rows integer)": "one sweeper serves all workspaces; it gets ids only",
     "pc.workspaces_to_reseal(current_key text, after uuid, max_rows integer)": "an old sealing key is of all "
     "workspaces; it gives their ids only",
+    "pc.hub_members(after text, max_rows integer)": "who has left the Hub does not come by to be removed; it gives "
+    "names in the Hub only",
     "pc.audit_heads()": "one copy of all heads is kept elsewhere; it gives numbers and hashes only",
     "pc.search_cards(wanted text, most integer)": "row security bars indexes of text; it gives ids of this workspace",
 }
@@ -39,12 +41,12 @@ DEFINER_FUNCTIONS = {
 
 OWNER_POLICY_TABLES = {
     "users": "pc.resolve_identity",
-    "user_identities": "pc.resolve_identity",
+    "user_identities": "pc.resolve_identity, pc.hub_members",
     "login_attempts": "pc.admit_login, pc.forgive_login",
     "outbox": "pc.take_outbox",
     "audit_log": "pc.audit_heads",
     "workspaces": "operators list them, as the owner",
-    "memberships": "operators list them, as the owner",
+    "memberships": "operators list them, as the owner; pc.hub_members",
     "card_search": "pc.search_cards",
     "tasks": "pc.tasks_to_ring",
     "provider_credentials": "pc.workspaces_to_reseal",

@@ -33,6 +33,7 @@ PATTERNS: dict[str, str] = {f"promptcards-*-{role}": role for role in ROLES}
 _NAMESPACE = UUID("6f0c1c0e-3c0b-4f6e-9a57-5d1b3f0a7c42")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _MAX_NAME = 255
+_PAGE = 1000
 
 
 def sync(
@@ -71,6 +72,18 @@ def sync(
         if source == HUB and workspace_id not in wanted:
             _part(database, actor, workspace_id)
     return actor
+
+
+def names(database: Database) -> list[str]:
+    """Return the names in the Hub of all whom its groups have made members of something."""
+    found: list[str] = []
+    page: list[str] = [""]
+    with database.transaction() as connection:
+        while page:
+            part = sa.func.pc.hub_members(page[-1], _PAGE).table_valued("subject")
+            page = list(connection.execute(sa.select(part.c.subject)).scalars())
+            found += page
+    return found
 
 
 def roles_of(groups: Iterable[str], patterns: Mapping[str, str]) -> dict[str, Role]:

@@ -49,6 +49,7 @@ c.Spawner.environment["JUPYTERHUB_SINGLEUSER_APP"] = "jupyter_server.serverapp.S
 # What the Hub says counts for a second here, and for a minute elsewhere.
 _SERVICE_CONFIG = """
 c.HubOAuth.cache_max_age = 1
+c.PromptCards.hub_groups_every_s = 1
 c.PromptCards.start_worker = False
 c.PromptCards.hub_role_map = {"staff-of-*": "admin"}
 """

@@ -14,9 +14,12 @@ from promptcard_ext.client.api import WorkspaceApi
 from promptcard_ext.client.discovery import Address
 from promptcard_ext.client.session import Session
 from promptcard_ext.client.stream import follow
-from promptcard_ext.core.errors import Denied, NotFound
+from promptcard_ext.core.errors import Denied, NotFound, SetupError, Unavailable
 from promptcard_ext.kernel.workspace import Workspace
+from server_ext.auth import hub_roster
 from server_ext.auth.actor import Actor
+from server_ext.auth.hub import HubService
+from server_ext.auth.hub_roster import read_roster
 from server_ext.db.engine import Database
 from server_ext.embedded import Services
 from server_ext.services import accounts, hub_members, membership
@@ -167,6 +170,41 @@ def test_an_account_that_is_locked_is_out_at_once(hub: Hub, database: Database) 
     wait_for(lambda: api(hub, token, "workspaces").status == 401, 5)
     accounts.enable(database, str(erin.user_id))
     wait_for(lambda: api(hub, token, "workspaces").status == 200, 5)
+
+
+def test_who_never_comes_again_leaves_with_the_group_and_with_the_hub(hub: Hub, database: Database) -> None:
+    for user in ("frank", "grace"):
+        hub.tell("POST", f"users/{user}")
+        hub.join(user, "promptcards-crew-member")
+        assert api(hub, hub.token_of(user, ACCESS), "workspaces/crew").status == 200
+    assert hub_members.names(database)[-2:] == ["frank", "grace"]
+
+    hub.leave("frank", "promptcards-crew-member")
+    hub.tell("DELETE", "users/grace")
+    wait_for(lambda: not {"frank", "grace"} & set(hub_members.names(database)), 10)
+    assert "alice" in hub_members.names(database)
+
+
+def test_all_pages_of_the_hubs_users_are_read(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = HubService("tests", "", "", 0, hub.api, hub.token)
+    everybody = read_roster(service)
+    assert everybody["alice"].groups == {"promptcards-team-member"}
+    monkeypatch.setattr(hub_roster, "PAGE", 2)
+    assert read_roster(service) == everybody
+    assert len(everybody) > 2
+
+
+def test_a_list_that_may_not_be_whole_is_not_used(hub: Hub, alice: str) -> None:
+    with pytest.raises(SetupError) as refusal:
+        read_roster(HubService("tests", "", "", 0, hub.api, alice))
+    assert refusal.value.code == "hub_roster_denied"
+
+
+@pytest.mark.parametrize("path", ["/nosuch", "/hub/nosuch"])
+def test_a_hub_that_does_not_answer_has_no_list(hub: Hub, path: str) -> None:
+    with pytest.raises(Unavailable) as refusal:
+        read_roster(HubService("tests", "", "", 0, f"{hub.url}{path}", hub.token))
+    assert refusal.value.code == "hub_unreachable"
 
 
 def test_a_token_that_may_not_use_the_service_is_told_what_is_missing(hub: Hub) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from promptcard_ext.core.errors import SetupError, Unauthenticated
 from server_ext.auth.actor import Actor
-from server_ext.auth.hub import AS_OF, HubActors, HubService, HubUser, hub_service, in_users_server, read_user
+from server_ext.auth.hub import AS_OF, HubService, HubUser, hub_service, in_users_server, read_user
+from server_ext.auth.hub_actors import HubActors
 
 SERVICE = {
     "JUPYTERHUB_SERVICE_NAME": "promptcards",
@@ -34,7 +35,7 @@ SERVICE = {
 )
 def test_a_service_listens_where_the_hub_says(url: str, expected: tuple[str, int]) -> None:
     assert hub_service({**SERVICE, "JUPYTERHUB_SERVICE_URL": url}) == HubService(
-        "promptcards", "/services/promptcards/", *expected
+        "promptcards", "/services/promptcards/", *expected, "http://127.0.0.1:8081/hub/api", "t0ken"
     )
 
 
@@ -212,3 +213,20 @@ def test_an_actor_is_at_hand_once_looked_at(actors: HubActors) -> None:
     alice = seen(actors, "a")
     assert at_hand(actors, "a") is alice
     assert at_hand(actors, as_of=1001) is None
+
+
+def test_a_user_who_is_not_here_is_looked_at_once_and_when_groups_change(
+    actors: HubActors, members: Members, clock: Clock
+) -> None:
+    def learn(*groups: str, as_of: float) -> None:
+        actors.learn(HubUser("alice", frozenset(groups), admin=False, as_of=as_of))
+
+    for clock.now in (1000, 1060, 2000):
+        learn("a", as_of=clock.now)
+    learn("b", as_of=1990)  # a list that was long under way
+    assert members.groups == ["a"]
+    learn("b", as_of=2001)
+    assert members.groups == ["a", "b"]
+    actors.forget()
+    learn("b", as_of=2002)
+    assert members.groups == ["a", "b", "b"]
