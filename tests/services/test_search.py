@@ -16,6 +16,7 @@ from promptcard_ext.core.contract.cards import CardPatch, SearchQuery
 from promptcard_ext.core.errors import CardError
 from server_ext.db.engine import make_engine
 from server_ext.db.tables import card_search as search_table
+from server_ext.db.tables import prompt_cards
 from server_ext.embedded import Services
 from server_ext.services import card_search, cards
 from server_ext.services.scope import Scope
@@ -82,7 +83,16 @@ def test_a_name_goes_before_a_text(shelf: Tenant) -> None:
         cards.save_version(scope, Card("aaa", "The customer-triage card is another one"))
         ranks = {one.card.name: one.rank for one in card_search.search(scope, SearchQuery("customer-triage")).items}
     assert list(ranks)[:2] == ["customer-triage", "aaa"]
-    assert ranks["customer-triage"] > 2 > ranks["aaa"] > 1
+    assert ranks["customer-triage"] > 3 > 2 > ranks["aaa"] > 1
+
+
+def test_a_card_is_found_by_its_name_however_many_others_have_its_words(tenant: Tenant) -> None:
+    others = [{"workspace_id": tenant.id, "name": f"triage-{number}", "latest_version": 1} for number in range(1_200)]
+    with tenant.scope() as scope:
+        scope.connection.execute(sa.insert(prompt_cards), others)
+        cards.save_version(scope, Card("triage", "Hi"))
+    assert found(tenant, "triage")[0] == "triage"
+    assert len(found(tenant, "triage", limit=200)) == 200
 
 
 def test_what_changes_is_found_as_it_is_now(shelf: Tenant) -> None:
@@ -157,7 +167,7 @@ def without_condition(owner: sa.Engine) -> Iterator[None]:
     with owner.begin() as connection:
         whole = str(connection.scalar(source))
         bare = whole.replace("s.workspace_id = workspace", "true")
-        assert bare.count("where true") == 3
+        assert bare.count("where true") == 4
         connection.exec_driver_sql(bare, execution_options={"no_parameters": True})
     try:
         yield

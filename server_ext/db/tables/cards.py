@@ -71,10 +71,12 @@ card_search = sa.Table(
     metadata,
     tenant(),
     sa.Column("card_id", sa.Uuid, primary_key=True),
+    short("name"),
     short("label"),
     sa.Column("named", TSVECTOR, nullable=False),
     sa.Column("words", TSVECTOR, nullable=False),
     within("card_id", "prompt_cards.id"),
+    sa.Index("card_search_name_idx", "workspace_id", "name"),
     sa.Index(
         "card_search_idx",
         "workspace_id",

@@ -18,6 +18,7 @@ create extension if not exists btree_gin;
 create table card_search (
     workspace_id uuid not null references workspaces (id),
     card_id uuid not null,
+    name text not null,
     -- Name, title and tags: what somebody who looks for a card remembers, perhaps with a typo.
     label text not null,
     named tsvector not null,
@@ -26,6 +27,7 @@ create table card_search (
     primary key (workspace_id, card_id),
     foreign key (workspace_id, card_id) references prompt_cards (workspace_id, id)
 );
+create index card_search_name_idx on card_search (workspace_id, name);
 create index card_search_idx on card_search using gin (workspace_id, label gin_trgm_ops, named, words);
 select pc.isolate('card_search');
 grant select, insert, delete on card_search to pc_app;
@@ -62,6 +64,7 @@ begin
         where v.workspace_id = card.workspace_id and v.card_id = card.id and v.version = card.latest_version;
     made.workspace_id := card.workspace_id;
     made.card_id := card.id;
+    made.name := card.name;
     made.label := lower(concat_ws(' ', card.name, card.title, tags));
     made.named := setweight(to_tsvector('simple', pc.search_text(concat_ws(' ', card.name, card.title))), 'A')
         || setweight(to_tsvector('simple', pc.search_text(tags)), 'B');
@@ -95,7 +98,8 @@ create trigger search_changed after update on prompt_cards
     execute function pc.index_card();
 
 -- Cards of the transaction's workspace, best first: name, then name, title and tags, then anywhere; when no name, title
--- or tag has the words, also what resembles them. Of a text that thousands of cards have, some thousands are compared.
+-- or tag has the words and few cards do, also what resembles them. Of what thousands of cards have, a thousand are
+-- compared: to rank them all would take longer than anybody waits.
 create function pc.search_cards(wanted text, most integer) returns table (card_id uuid, rank real)
 language plpgsql stable security definer rows 100
 set search_path = pg_catalog, public, pc, pg_temp
@@ -115,14 +119,23 @@ begin
     -- The first call makes the parameter known: before, only a superuser may set it.
     perform show_limit(), set_config('pg_trgm.word_similarity_threshold', '0.5', true);
     return query
-        with titled as materialized (
+        with called as materialized (
             select s.card_id, s.label, s.words from public.card_search as s
-            where s.workspace_id = workspace and s.named @@ query limit 2000
+            where s.workspace_id = workspace and s.name = plain
+        ), titled as materialized (
+            select c.card_id, c.label, c.words, 3 as tier from called as c
+            union all
+            (
+                select s.card_id, s.label, s.words, 2 as tier from public.card_search as s
+                where s.workspace_id = workspace and s.named @@ query
+                    and s.card_id not in (select c.card_id from called as c)
+                limit 1000
+            )
         ), anywhere as materialized (
             select s.card_id, s.label, s.words from public.card_search as s
-            where s.workspace_id = workspace and s.words @@ query limit 2000
+            where s.workspace_id = workspace and s.words @@ query limit 1000
         ), found as materialized (
-            select t.card_id, t.label, t.words, 2 as tier from titled as t
+            select t.card_id, t.label, t.words, t.tier from titled as t
             union all
             select a.card_id, a.label, a.words, 1 as tier from anywhere as a
             where a.card_id not in (select t.card_id from titled as t)
@@ -131,13 +144,11 @@ begin
             where s.workspace_id = workspace
                 and char_length(plain) between 3 and 100
                 and not exists (select from titled)
+                and (select count(*) from found) < 20
                 and plain <% s.label
-            limit 2000
+            limit 1000
         ), ranked as (
-            select f.card_id, (
-                f.tier + (split_part(f.label, ' ', 1) = plain)::integer + ts_rank(f.words, query, 32)
-            )::real as rank
-            from found as f
+            select f.card_id, (f.tier + ts_rank(f.words, query, 32))::real as rank from found as f
             union all
             select a.card_id, (word_similarity(plain, a.label) * 0.99)::real from alike as a
             where a.card_id not in (select f.card_id from found as f)
