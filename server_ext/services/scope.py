@@ -16,7 +16,7 @@ from promptcard_ext.core.errors import NotFound
 from server_ext.auth.actor import Actor
 from server_ext.auth.permissions import require
 from server_ext.db.engine import Database
-from server_ext.db.tables import memberships, workspaces
+from server_ext.db.tables import memberships, users, workspaces
 from server_ext.keys import KeyRing
 
 Remember = Callable[[UUID, Callable[[], bytes]], bytes]
@@ -87,6 +87,8 @@ def _rights(database: Database, user_id: UUID) -> list[Right]:
     query = (
         sa.select(workspaces.c.id, workspaces.c.slug, memberships.c.role, workspaces.c.created_at)
         .join(memberships, memberships.c.workspace_id == workspaces.c.id)
+        # Whoever is disabled has no rights, by whatever credential, and by one that was checked a while ago.
+        .join(users, sa.and_(users.c.id == memberships.c.user_id, users.c.disabled_at.is_(None)))
         .where(memberships.c.user_id == user_id)
         .order_by(workspaces.c.created_at, workspaces.c.id)
     )

@@ -26,6 +26,7 @@ from server_ext.auth.actor import Actor
 from server_ext.db.engine import Database
 from server_ext.db.tables import audit_log, users
 from server_ext.services import accounts, exchanges, identities, logins, sessions
+from server_ext.services.scope import find_right
 from tests.support import Tenant, new_tenant
 
 PASSWORD = "correct horse battery"
@@ -207,6 +208,16 @@ def test_a_disabled_user_is_out_at_once_and_looks_like_nobody(database: Database
     accounts.enable(database, str(me.user_id))
     assert code_of(lambda: actor_of(database, pair)) == "session_ended"
     assert logins.login(database, email, PASSWORD)
+
+
+def test_a_disabled_user_has_no_rights_whoever_let_them_in(database: Database, email: str) -> None:
+    by_hub = Actor(accounts.find_account(database, email).id, "Ada", via="hub")
+    tenant = new_tenant(database, by_hub)
+    accounts.disable(database, email)
+    with pytest.raises(NotFound):
+        find_right(database, by_hub, str(tenant.id))
+    accounts.enable(database, email)
+    assert find_right(database, by_hub, str(tenant.id)).role == "owner"
 
 
 def test_to_disable_twice_keeps_the_first_time(database: Database, email: str) -> None:
