@@ -6,7 +6,7 @@ Everything here is synchronous and runs in a thread of the pool; tornado's side 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from server_ext.auth.actor import Actor
 from server_ext.auth.permissions import SIGNED_IN, require
 from server_ext.limits import Decision
 from server_ext.runtime import Runtime
-from server_ext.services import idempotency
+from server_ext.services import audit, export_turn, idempotency
 from server_ext.services.idempotency import Kept
 from server_ext.services.precondition import if_match, tag_of
 from server_ext.services.scope import Right, Scope, find_right
@@ -90,7 +90,7 @@ class Dispatch:
         Raises:
             PromptCardError: Whatever keeps it from being carried out.
         """
-        call, right = self._admitted()
+        call, right = self.admit()
         if (kept := self._cached(call, right)) is not None:
             return kept
         with ExitStack() as stack:
@@ -121,15 +121,32 @@ class Dispatch:
 
         return self._answer_of(self._runtime.cache.get("cards", right.workspace_id, key, load), call.status, {})
 
-    def download(self, stack: ExitStack) -> tuple[Call, Download]:
-        """Return a file that is made while it is sent; ``stack`` holds its transaction open."""
-        call, right = self._admitted()
-        self._enter(stack, call, right)
-        made: Download = self._operation.use(call)
-        return call, made
+    def download(self, stack: ExitStack, call: Call, right: Right | None) -> Download:
+        """Return a file that is made while it is sent; ``stack`` holds its transaction open.
 
-    def _admitted(self) -> tuple[Call, Right | None]:
-        """Return the call and the right by which it is made: authenticated, within limits, authorised, well formed."""
+        Raises:
+            RateLimited: The workspace has a file made already (``export_busy``).
+        """
+        if right is not None:
+            # How much it will be is not known yet; that it leaves the server is.
+            audit.record_apart(
+                self._runtime.database, call.actor, right.workspace_id, right.role,
+                "export.made", self._operation.tag, self._operation.path.format(**call.path),
+            )  # fmt: skip
+        scope = self._enter(stack, call, right)
+        if scope is not None:
+            export_turn.take(scope)
+        made: Download = self._operation.use(call)
+        # Before the transaction ends: a cursor that is closed when its generator is collected would do so in another.
+        stack.callback(_closed, made.chunks)
+        return made
+
+    def admit(self) -> tuple[Call, Right | None]:
+        """Return the call and the right by which it is made: authenticated, within limits, authorised, well formed.
+
+        Raises:
+            PromptCardError: It is not.
+        """
         operation, incoming = self._operation, self._incoming
         if any(len(value) > MAX_PARAMETER for value in incoming.path.values()):
             raise NotFound("There is nothing of so long a name.")
@@ -175,7 +192,11 @@ class Dispatch:
             right = find_right(
                 self._runtime.database, actor, self._incoming.path["workspace"], self._runtime.remembered_rights
             )
-            require(right.role, operation.action, actor.scopes)
+            try:
+                require(right.role, operation.action, actor.scopes)
+            except Denied:
+                self._record_refusal(actor, right)
+                raise
             return right
         if operation.action == SIGNED_IN and (actor.scopes is not None or actor.workspace_id is not None):
             raise Denied(
@@ -184,6 +205,14 @@ class Dispatch:
                 code="scope_missing",
             )
         return None
+
+    def _record_refusal(self, actor: Actor, right: Right) -> None:
+        """Put an attempt to change what one may not change into the audit trail; looking is no attempt."""
+        if self._operation.method != "GET":
+            path = self._operation.path.format(**self._incoming.path)
+            audit.record_denied(
+                self._runtime.database, actor, right.workspace_id, right.role, self._operation.action, path
+            )
 
     def _limit(self, actor: Actor | None, right: Right | None) -> None:
         limiter, kind = self._runtime.limiter, self._operation.limit
@@ -235,6 +264,11 @@ class Dispatch:
             headers["ETag"] = f'"{tag_of(body)}"'
         fields = self._incoming.query.get("fields")
         return Kept(status, only_fields(body, fields[-1]) if fields else body, headers)
+
+
+def _closed(chunks: Iterator[bytes]) -> None:
+    if isinstance(chunks, Generator):
+        chunks.close()
 
 
 def download_headers(made: Download) -> dict[str, str]:
