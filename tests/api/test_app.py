@@ -105,6 +105,29 @@ class TestHub:
         assert (answer.status, answer.json["code"]) == (503, "hub_not_supported")
 
 
+class TestHubModeWithoutAHub:
+    @pytest.fixture
+    def extension_config(self) -> dict[str, Any]:
+        return {"start_worker": False, "identity_mode": "hub"}
+
+    async def test_it_is_refused(self, api: Api) -> None:
+        answer = await api.ask("GET", "workspaces")
+        assert (answer.status, answer.json["code"]) == (503, "hub_service_missing")
+
+
+class TestServiceOfAHubWithMoreInIt:
+    @pytest.fixture(autouse=True)
+    def service(self, _session_services: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("NAME", "PREFIX", "URL"):
+            monkeypatch.setenv(f"JUPYTERHUB_SERVICE_{name}", "http://127.0.0.1:1/")
+        for name in ("URL", "TOKEN"):
+            monkeypatch.setenv(f"JUPYTERHUB_API_{name}", "http://127.0.0.1:1/hub/api")
+
+    async def test_it_is_refused(self, api: Api) -> None:
+        answer = await api.ask("GET", "workspaces")
+        assert (answer.status, answer.json["code"]) == (503, "hub_service_missing")
+
+
 class TestWorker:
     @pytest.fixture
     def extension_config(self) -> dict[str, Any]:
