@@ -91,21 +91,17 @@ def _run_one(
     workspace: Workspace, card: CardFile, models: list[str], folder: Path, concurrency: int, timeout_s: float
 ) -> tuple[list[ItemResult], Path]:
     workspace.save(card)
-    numbers = [version.version for version in workspace.api.versions(card.name)][-2:]
+    numbers = [saved.version for saved in workspace.api.versions.list(card.name)][-2:]
     run = workspace.run(
         card.name, models, versions=numbers, concurrency=concurrency, timeout_s=timeout_s, name=card.name
     )
     watch(run, Console(stderr=True))
-    stored = workspace.api.run(str(run.id))
-    counts = stored["counts"]
-    if (
-        not stored["status"] == "completed"
-        or counts["done"] != counts["total"]
-        or len(run.results()) != counts["total"]
-    ):
+    stored = workspace.api.runs.get(str(run.id))
+    counts = stored.counts
+    if stored.status != "completed" or counts.done != counts.total or len(run.results()) != counts.total:
         raise SetupError(
-            f"Run {run.id} of card '{card.name}' ended as {stored['status']} "
-            f"with {counts['done']} of {counts['total']} results.",
+            f"Run {run.id} of card '{card.name}' ended as {stored.status} "
+            f"with {counts.done} of {counts.total} results.",
             code="demo_incomplete",
         )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from promptcard_ext.core.contract.accounts import AccessToken
-from promptcard_ext.core.errors import Denied, PromptCardError
+from promptcard_ext.core.errors import Denied, PromptCardError, Unauthenticated
 
 HEADER = "X-PromptCards-Token"
 _API_TOKEN = "pct_"  # noqa: S105  what API tokens begin with
@@ -61,7 +61,7 @@ class Credentials:
     def _renew(self, exchange: Callable[[], AccessToken | None]) -> None:
         try:
             granted = exchange()
-        except Denied:
+        except (Denied, Unauthenticated):
             self._granted = ""
             raise
         except PromptCardError:

@@ -1,67 +1,60 @@
-"""One connection to a server: requests, retries, errors of our own tree."""
+"""One way to a server: requests, repetitions, errors of our own tree."""
 
 from __future__ import annotations
 
 import http.client
-import threading
 import time
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
+from msgspec import Struct
 
+from promptcard_ext.client.connections import Connections, Reply, retry_after_s
 from promptcard_ext.client.credentials import Credentials
 from promptcard_ext.client.discovery import Address
+from promptcard_ext.client.download import Download
+from promptcard_ext.client.refusals import error_of, not_json
+from promptcard_ext.client.retries import TOTAL_S, Retries
 from promptcard_ext.core import errors, wire
 from promptcard_ext.core.contract.accounts import AccessToken, ExchangeSpec
 
+T = TypeVar("T")
 API = "promptcards/api/v1/"
 TIMEOUT_S = 90.0
-RETRIES = 3
-
-_BY_STATUS: dict[int, type[errors.PromptCardError]] = {
-    401: errors.Denied,
-    403: errors.Denied,
-    404: errors.NotFound,
-    412: errors.Conflict,
-    413: errors.CardError,
-    422: errors.CardError,
-    428: errors.CardError,
-    503: errors.Unavailable,
-    507: errors.Unavailable,
-}
-
-_BY_CODE: dict[str, type[errors.PromptCardError]] = {
-    "unknown_model": errors.UnknownModel,
-    "unknown_provider": errors.UnknownModel,
-}
+"""Longest time without anything from the server."""
 
 
 class Session:
-    """A keep-alive connection that any thread may use; requests take turns.
+    """A server and a credential for it, for all threads. Connections are kept open, and closed by `close`.
 
     Args:
         address: Where the server is.
         exchange: Whether to work with short-lived tokens of the server's own, for which the address's is exchanged.
             A server that has none gets the address's.
+
+    Raises:
+        Unavailable: The address is none (``url_invalid``).
+        Unauthenticated: The token has characters that no token has.
     """
 
     def __init__(self, address: Address, *, exchange: bool = False) -> None:
         try:
             parts = urlsplit(address.url)
-            self._host, self._port = parts.hostname or "", parts.port
+            host, port = parts.hostname or "", parts.port
         except ValueError:  # a port that is no number; the text may hold a token, so it is not repeated
             raise errors.Unavailable("The server's URL is not valid.", code="url_invalid") from None
         # A URL copied from a browser may carry a token or a password; what we show and send has neither.
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        shown = f"{parts.scheme}://{host}{f':{self._port}' if self._port else ''}{parts.path.rstrip('/')}/"
-        if parts.scheme not in ("http", "https") or not self._host:
+        named = f"[{host}]" if ":" in host else host
+        shown = f"{parts.scheme}://{named}{f':{port}' if port else ''}{parts.path.rstrip('/')}/"
+        if parts.scheme not in ("http", "https") or not host:
             raise errors.Unavailable(f"'{shown}' is not the address of a server.", code="url_invalid")
-        self.address = Address(shown, address.token.strip())
-        self._secure = parts.scheme == "https"
+        token = address.token.strip()
+        if not (token.isascii() and token.isprintable()):  # the error of http.client would show it
+            raise errors.Unauthenticated("The token has characters that no token has.", hint="Copy it again.")
+        self.address = Address(shown, token)
         self._base = parts.path.rstrip("/") + "/" + API
-        self._lock = threading.Lock()
-        self._connection: http.client.HTTPConnection | None = None
+        self.connections = Connections(host, port, secure=parts.scheme == "https")
         self.credentials = Credentials(self.address.token, self._ask_for_token if exchange else None)
 
     @property
@@ -70,127 +63,138 @@ class Session:
         return self.credentials.given
 
     def url(self, *path: str, **query: Any) -> str:
-        """Return the path of a resource below the API, with its parts quoted."""
+        """Return the path of a resource below the API, with its parts quoted; a list is a parameter given often."""
         text = self._base + "/".join(quote(part, safe="") for part in path)
-        return f"{text}?{urlencode(query)}" if query else text
+        return f"{text}?{urlencode(query, doseq=True)}" if query else text
 
     def get(self, *path: str, **query: Any) -> Any:
-        """Return the JSON answer of a GET; see `request` for errors."""
-        return _decoded(self.request("GET", self.url(*path, **query)))
+        """Return the JSON answer of a GET; see `ask` for errors."""
+        return decoded(self.ask("GET", self.url(*path, **query)).body, object)
 
     def send(self, method: str, *path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
-        """Return the JSON answer of a request with a body; see `request` for errors."""
+        """Return the JSON answer of a request with a body; see `ask` for errors."""
         data = wire.encode(body) if body is not None else b""
-        return _decoded(self.request(method, self.url(*path), data, headers))
+        return decoded(self.ask(method, self.url(*path), data, headers).body, object)
 
-    def request(self, method: str, url: str, body: bytes = b"", headers: dict[str, str] | None = None) -> bytes:
-        """Make a request and return the body of the answer.
+    def ask(
+        self,
+        method: str,
+        url: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        *,
+        total_s: float = TOTAL_S,
+    ) -> Reply:
+        """Make a request and return the answer.
 
-        A request that cannot have changed anything, or names its idempotency key, is repeated up to three times when
-        the server is away or says "later".
+        One that can do no harm when it is done twice (it reads, it replaces something unconditionally, or it names its
+        idempotency key) is repeated up to three times when the connection breaks or the server says "later".
+
+        Args:
+            total_s: Longest time for all of it, in seconds.
 
         Raises:
-            PromptCardError: What the server answered, as the class that fits its status.
+            PromptCardError: What the server answered, as the class that fits its code and status.
             Unavailable: The server does not answer (``server_unreachable``).
         """
-        safe = method in ("GET", "PUT") or "Idempotency-Key" in (headers or {})
-        credentials = self.credentials.headers()
-        status, answer = self._persist(method, url, body, {**credentials, **(headers or {})}, safe)
+        given = headers or {}
+        safe = method == "GET" or (method == "PUT" and "If-Match" not in given) or "Idempotency-Key" in given
+        retries = Retries(total_s)
+        shown = self.credentials.headers()
+        reply = self._persist(method, url, body, {**shown, **given}, safe, retries)
         # Refused is not done, so that any request may be repeated.
-        if status == 401 and self.credentials.give_up(credentials):
-            credentials = self.credentials.headers()
-            status, answer = self._persist(method, url, body, {**credentials, **(headers or {})}, safe)
-        if status >= 300:
-            raise _error(status, answer)
-        return answer
+        if reply.status == 401 and self.credentials.give_up(shown):
+            reply = self._persist(method, url, body, {**self.credentials.headers(), **given}, safe, retries)
+        if reply.status >= 300:
+            raise error_of(reply.status, reply.body, reply.retry_after_s)
+        return reply
+
+    def download(self, url: str) -> Download:
+        """Return a file whose pieces are read as they are asked for; see `ask` for errors and repetitions."""
+        retries, renewed = Retries(), False
+        while True:
+            shown = self.credentials.headers()
+            try:
+                connection, response = self.connections.open("GET", url, b"", shown, TIMEOUT_S)
+                if response.status < 300:
+                    return Download(response, connection.close)
+                body = response.read()
+                connection.close()
+            except (OSError, http.client.HTTPException) as error:
+                wait = retries.next_wait_s(None)
+                if wait is None:
+                    raise self._unreachable(error) from None
+            else:
+                problem = error_of(response.status, body, retry_after_s(response.headers))
+                if response.status == 401 and not renewed and self.credentials.give_up(shown):
+                    renewed, wait = True, 0.0
+                elif response.status not in (429, 503) or (wait := retries.next_wait_s(problem.retry_after_s)) is None:
+                    raise problem
+            time.sleep(wait)
 
     def _ask_for_token(self) -> AccessToken | None:
         """Exchange the address's token for one of the server's own; None from a server that has no such thing."""
         body = wire.encode(ExchangeSpec("kernel"))
-        status, answer = self._persist("POST", self.url("auth", "exchange"), body, self.headers, safe=True)
-        if status == 404:
+        reply = self._persist("POST", self.url("auth", "exchange"), body, self.headers, True, Retries())
+        if reply.status == 404:
             return None
-        if status >= 300:
-            raise _error(status, answer)
-        try:
-            return msgspec.json.decode(answer, type=AccessToken)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise _not_json() from None
+        if reply.status >= 300:
+            raise error_of(reply.status, reply.body, reply.retry_after_s)
+        return decoded(reply.body, AccessToken)
 
-    def _persist(self, method: str, url: str, body: bytes, headers: dict[str, str], safe: bool) -> tuple[int, bytes]:
-        """Make a request, and again while the server is away; return status and body of the answer."""
+    def _persist(
+        self, method: str, url: str, body: bytes, headers: dict[str, str], safe: bool, retries: Retries
+    ) -> Reply:
+        """Make a request, and again while the server is away; return the answer."""
         sent = {"Content-Type": "application/json", **headers}
-        for attempt in range(RETRIES + 1):
+        while True:
             try:
-                with self._lock:
-                    status, answer, wait = self._exchange(method, url, body, sent)
+                timeout_s = max(0.1, min(TIMEOUT_S, retries.left_s))
+                reply = self.connections.exchange(method, url, body, sent, timeout_s)
             except (OSError, http.client.HTTPException) as error:
-                if not safe or attempt == RETRIES:
-                    raise errors.Unavailable(
-                        f"The server at {self.address.url} does not answer ({type(error).__name__}).",
-                        hint="Is it still running?",
-                        code="server_unreachable",
-                    ) from None
-                wait = None
+                wait = retries.next_wait_s(None) if safe else None
+                if wait is None:
+                    raise self._unreachable(error) from None
             else:
-                if status != 503 or not safe or attempt == RETRIES:
-                    return status, answer
-            time.sleep(wait if wait is not None else 0.3 * 2**attempt)
-        raise AssertionError("the loop above returns or raises")
+                wait = retries.next_wait_s(reply.retry_after_s) if safe and _later(reply) else None
+                if wait is None:
+                    return reply
+            time.sleep(wait)
 
-    def _exchange(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, float | None]:
-        if self._connection is None:
-            kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-            self._connection = kind(self._host, self._port, timeout=TIMEOUT_S)
-        try:
-            self._connection.request(method, url, body or None, headers)
-            response = self._connection.getresponse()
-            answer = response.read()
-        except BaseException:  # Ctrl-C too: the next request must not get the rest of this answer
-            self._drop()
-            raise
-        later = response.headers.get("Retry-After", "")
-        return response.status, answer, min(10.0, float(later)) if later.isdecimal() else None
+    def _unreachable(self, error: Exception) -> errors.Unavailable:
+        return errors.Unavailable(
+            f"The server at {self.address.url} does not answer ({type(error).__name__}).",
+            hint="Is it still running?",
+            code="server_unreachable",
+        )
 
     def close(self) -> None:
-        """Close the connection; the next request opens another."""
-        with self._lock:
-            self._drop()
-
-    def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        """Close the connections; the next request opens another."""
+        self.connections.close()
 
 
-def _decoded(answer: bytes) -> Any:
+def _later(reply: Reply) -> bool:
+    # Busy: our own first attempt under this idempotency key is still at work.
+    return reply.status in (429, 503) or (reply.status == 409 and b'"idempotency_busy"' in reply.body)
+
+
+def decoded(answer: bytes, kind: type[T]) -> T:
+    """Return a JSON answer as ``kind``.
+
+    Raises:
+        Unavailable: It is something else (``answer_invalid``).
+    """
     try:
-        return msgspec.json.decode(answer)
+        return msgspec.json.decode(answer, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise _not_json() from None
+        raise not_json() from None
 
 
-def _not_json() -> errors.Unavailable:
-    return errors.Unavailable(
-        "The server's answer is not JSON.", hint="Is this a Prompt Cards server?", code="answer_invalid"
-    )
-
-
-def _error(status: int, answer: bytes) -> errors.PromptCardError:
-    """Return the error that an answer stands for."""
-    try:
-        value = msgspec.json.decode(answer)
-        code, message = str(value["code"]), str(value["message"])
-        hint = str(value.get("hint") or "")
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
-        code, message, hint = "error", f"The server answered {status}.", "Is this a Prompt Cards server?"
-        if status == 404:
-            return errors.Unavailable(
-                "This Jupyter server has no Prompt Cards.",
-                hint="Install 'promptcards[server]' beside it.",
-                code="no_extension",
-            )
-    kind = _BY_CODE.get(code) or _BY_STATUS.get(status, errors.PromptCardError)
-    if kind is errors.Conflict:
-        return errors.Conflict(message, hint=hint, code=code, current=value.get("current"))
-    return kind(message, hint=hint, code=code)
+def parameters(query: Struct) -> dict[str, Any]:
+    """Return the parameters of a query, without those that say nothing."""
+    values: dict[str, Any] = msgspec.to_builtins(query)
+    return {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in values.items()
+        if value is not None and value != []
+    }

@@ -11,7 +11,8 @@ from msgspec import Struct
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from promptcard_ext.client.session import Session, _error
+from promptcard_ext.client.refusals import error_of
+from promptcard_ext.client.session import Session
 from promptcard_ext.core.errors import Unavailable
 from promptcard_ext.core.results import ItemResult
 
@@ -43,7 +44,7 @@ async def follow(session: Session, workspace: str, run_id: str, after: int = 0) 
 
     Raises:
         Unavailable: The server was away for two minutes (``server_unreachable``).
-        PromptCardError: The server refuses, as `Session.request` says.
+        PromptCardError: The server refuses, as `Session.ask` says.
     """
     decoder = msgspec.json.Decoder(StreamEvent)
     loop = asyncio.get_running_loop()
@@ -72,7 +73,7 @@ async def follow(session: Session, workspace: str, run_id: str, after: int = 0) 
                 renewed = True
                 continue
             if status not in _LATER:
-                raise _error(status, bytes(refusal.response.body or b"")) from None
+                raise error_of(status, bytes(refusal.response.body or b"")) from None
         except (ConnectionClosed, WebSocketException, OSError, TimeoutError, Unavailable):
             pass
         if loop.time() - seen > GIVE_UP_S:

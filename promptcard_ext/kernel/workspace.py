@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import msgspec
 from msgspec import structs
 
 from promptcard_ext.client.api import WorkspaceApi
 from promptcard_ext.client.discovery import Address, find_server
 from promptcard_ext.client.session import Session
 from promptcard_ext.client.stream import follow
+from promptcard_ext.client.workspaces import Workspaces
 from promptcard_ext.core.assertions import python
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case, as_cases
-from promptcard_ext.core.errors import NotFound, PromptCardError, RunError
+from promptcard_ext.core.contract.cards import LATEST
+from promptcard_ext.core.contract.cases import SavedCase
+from promptcard_ext.core.contract.runs import RunOut, RunSpec
+from promptcard_ext.core.errors import PromptCardError, RunError
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.interchange.card_file import CardFile
 from promptcard_ext.kernel import loop
@@ -50,19 +58,19 @@ class Workspace:
 
     def __init__(self, api: WorkspaceApi) -> None:
         self.api = api
-        self._head = api.session.get("workspaces", api.workspace)
+        self._head = Workspaces(api.session).get(api.workspace).value
 
     @property
     def name(self) -> str:
         """Name of the workspace."""
-        return str(self._head["name"])
+        return self._head.name
 
     def __repr__(self) -> str:
-        return f"<Workspace '{self.name}' at {self.api.session.address.url}, role {self._head['role']}>"
+        return f"<Workspace '{self.name}' at {self.api.session.address.url}, role {self._head.role}>"
 
     def cards(self) -> list[str]:
         """Return the names of all cards."""
-        return [head["name"] for head in self.api.cards()]
+        return [head.name for head in self.api.cards.list()]
 
     def card(self, name: str, version: int | None = None) -> Card:
         """Return a card in one version, by default the latest.
@@ -70,13 +78,7 @@ class Workspace:
         Raises:
             NotFound: There is none.
         """
-        versions = self.api.versions(name)
-        if version is None:
-            return versions[-1]
-        for card in versions:
-            if card.version == version:
-                return card
-        raise NotFound(f"Card '{name}' has no version {version}; the latest is {versions[-1].version}.")
+        return self.api.versions.get(name, LATEST if version is None else version).value.card
 
     def save(self, card: Card | CardFile, cases: Iterable[Case | Mapping[str, Any]] | None = None) -> Card:
         """Save a card (or all versions of a card file) and, when given, its cases.
@@ -90,9 +92,9 @@ class Workspace:
         versions = card.versions if isinstance(card, CardFile) else (card,)
         if isinstance(card, CardFile) and cases is None:
             cases = card.cases
-        numbers = [self.api.save_card(version)["version"] for version in versions]
+        numbers = [self.api.cards.save(version).version for version in versions]
         if cases is not None:
-            self.api.save_cases(versions[-1].name, as_cases(cases))
+            self.api.cases.replace(versions[-1].name, as_cases(cases))
         return structs.replace(versions[-1], version=numbers[-1])
 
     def cases(self, card: str, *, trust: bool = False) -> list[Case]:
@@ -101,7 +103,7 @@ class Workspace:
         Args:
             trust: Let `pc.run` run the assertions in Python among them, which may be anybody's of the workspace.
         """
-        cases = self.api.cases(card)
+        cases = [_as_case(saved) for saved in self.api.cases.list(card)]
         for case in cases:
             (python.trust if trust else python.distrust)(case.assertions)
         return cases
@@ -135,41 +137,41 @@ class Workspace:
         """
         if isinstance(card, Card):
             versions, card = versions or ([card.version] if card.version else ()), card.name
-        spec = {
-            "card": card,
-            "models": [models] if isinstance(models, str) else list(models),
-            "versions": list(versions),
-            "cases": list(cases),
-            "repeats": repeats,
-            "concurrency": concurrency,
-            "timeout_s": timeout_s,
-            "judges": [judge] if isinstance(judge, str) else list(judge),
-            "embedder": embedder,
-            "name": name,
-        }
-        return self._handle(self.api.start_run(spec))
+        spec = RunSpec(
+            card=card,
+            models=[models] if isinstance(models, str) else list(models),
+            versions=list(versions),
+            cases=list(cases),
+            repeats=repeats,
+            concurrency=concurrency,
+            timeout_s=timeout_s,
+            judges=[judge] if isinstance(judge, str) else list(judge),
+            embedder=embedder,
+            name=name,
+        )
+        return self._handle(self.api.runs.start(spec))
 
-    def open_run(self, run_id: str) -> RunHandle:
+    def open_run(self, run_id: str | UUID) -> RunHandle:
         """Follow a run that was started earlier, here or elsewhere."""
-        return self._handle(self.api.run(run_id))
+        return self._handle(self.api.runs.get(run_id))
 
-    def runs(self, limit: int = 20) -> list[dict[str, Any]]:
+    def runs(self, limit: int = 20) -> list[RunOut]:
         """Return the latest runs, newest first."""
-        return self.api.runs(limit)
+        return list(islice(self.api.runs.list(page=min(limit, 200)), limit))
 
-    def _handle(self, run: dict[str, Any]) -> RunHandle:
-        run_id = str(run["id"])
+    def _handle(self, run: RunOut) -> RunHandle:
+        run_id = str(run.id)
 
         def cancel() -> None:
-            loop.submit(_in_thread(self.api.cancel_run, run_id))
+            loop.submit(asyncio.to_thread(self.api.runs.cancel, run_id))
 
-        handle = RunHandle(run["name"], run["counts"]["total"], cancel, id=run_id)
+        handle = RunHandle(run.name, run.counts.total, cancel, id=run_id)
         loop.submit(_follow(handle, self.api, run_id))
         return handle
 
     def run_snapshot(self, run_id: str) -> tuple[dict[str, Any], list[ItemResult]]:
-        """Return a run and all its results so far."""
-        return self.api.run(run_id), self.api.items(run_id)
+        """Return a run, as its JSON has it, and all its results so far."""
+        return msgspec.to_builtins(self.api.runs.get(run_id)), list(self.api.runs.items(run_id))
 
     def report(self, run: str | RunHandle, path: str | Path | None = None, timeout_s: float = 600.0) -> Path:
         """Make the report of a run and save it as one HTML file that needs no network.
@@ -185,25 +187,23 @@ class Workspace:
         run_id = run.id if isinstance(run, RunHandle) else run
         if run_id is None:
             raise RunError("A run of this process has no report on the server.", hint="Start it with workspace.run().")
-        report = self.api.start_report(run_id)
+        report = self.api.reports.create(run_id)
         give_up = time.monotonic() + timeout_s
-        while report["status"] in ("queued", "running"):
+        while report.status in ("queued", "running"):
             if time.monotonic() > give_up:
                 raise TimeoutError(f"The report of run {run_id} is not ready after {timeout_s:g} s.")
             time.sleep(0.3)
-            report = self.api.report(report["id"])
-        if report["status"] == "failed":
-            problem = report["error"] or {}
+            report = self.api.reports.get(report.id)
+        if report.status == "failed":
+            problem = report.error or {}
             raise RunError(f"The report failed: {problem.get('message', 'no reason given')}", code="report_failed")
         target = Path(path or f"report-{run_id[:8]}.html")
-        target.write_bytes(self.api.report_file(report["id"]))
-        return target
+        return self.api.reports.html(report.id).save(target)
 
 
-async def _in_thread(work: Any, *arguments: Any) -> Any:
-    import asyncio
-
-    return await asyncio.to_thread(work, *arguments)
+def _as_case(saved: SavedCase) -> Case:
+    known = {name: getattr(saved, name) for name in Case.__struct_fields__}
+    return msgspec.convert(known, Case)
 
 
 async def _follow(handle: RunHandle, api: WorkspaceApi, run_id: str) -> None:
@@ -227,6 +227,6 @@ def _live(status: str) -> str:
 
 
 async def _reason(api: WorkspaceApi, run_id: str) -> RunError:
-    run = await _in_thread(api.run, run_id)
-    error = run["error"] or {}
+    run = await asyncio.to_thread(api.runs.get, run_id)
+    error = run.error or {}
     return RunError(error.get("message", "The run failed."), code=error.get("code", "run_error"))

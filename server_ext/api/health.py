@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from promptcard_ext._version import __version__
+from promptcard_ext.core.contract.health import Health
 from server_ext.api.operation import Call, Operations
 from server_ext.auth.permissions import ANY_CREDENTIAL
 
 operations = Operations("health")
-
-
-class Health(Struct, frozen=True):
-    """A server that can do its work.
-
-    Attributes:
-        status: ``ok``; what is not ok answers with 503 and the reason.
-        user: Name of whoever asks.
-        queue: Jobs that wait for a worker.
-        worker: The server's own worker: ``running``, ``stopped`` or ``none``.
-    """
-
-    status: str
-    version: str
-    user: str
-    queue: int
-    worker: str
 
 
 @operations.get("health", action=ANY_CREDENTIAL, answer=Health, apart=True)

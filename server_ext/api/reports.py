@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import msgspec
 
+from promptcard_ext.core.contract.reports import ReportOut
 from server_ext.api.operation import Call, Download, Operations
 from server_ext.services import reports
 
@@ -11,17 +12,23 @@ operations = Operations("reports")
 P = "workspaces/{workspace}/reports/{report}"
 
 
-@operations.post("workspaces/{workspace}/runs/{run}/reports", action="report:create", status=202, idempotent=True)
-def create_report(call: Call) -> Any:
+@operations.post(
+    "workspaces/{workspace}/runs/{run}/reports",
+    action="report:create",
+    answer=ReportOut,
+    status=202,
+    idempotent=True,
+)
+def create_report(call: Call) -> ReportOut:
     """Ask for a report of a run; a worker makes it."""
     call.after_commit.append(call.server.relay.wake)
-    return reports.create(call.scope, call.path["run"])
+    return msgspec.convert(reports.create(call.scope, call.path["run"]), ReportOut)
 
 
-@operations.get(P, action="report:read")
-def get_report(call: Call) -> Any:
+@operations.get(P, action="report:read", answer=ReportOut)
+def get_report(call: Call) -> ReportOut:
     """Return the state of a report."""
-    return reports.get(call.scope, call.path["report"])
+    return msgspec.convert(reports.get(call.scope, call.path["report"]), ReportOut)
 
 
 @operations.get(P + "/html", action="report:read", media=("text/html",))

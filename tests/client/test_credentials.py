@@ -74,7 +74,7 @@ def test_a_refused_token_is_renewed_once_whatever_the_method(server: Server, cli
     assert [headers.get("x-promptcards-token") for headers in server.headers] == [None, "short-1", None, "short-2"]
 
     server.answers = [refused, granted("short-3"), refused]
-    with pytest.raises(errors.Denied) as problem:
+    with pytest.raises(errors.Unauthenticated) as problem:
         client.send("POST", "cards", body={})
     assert problem.value.code == "token_expired"
     assert server.answers == []

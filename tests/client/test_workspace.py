@@ -15,7 +15,7 @@ from promptcard_ext.client.stream import StreamEvent, follow
 from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
-from promptcard_ext.core.errors import CardError, Denied, NotFound, RunError, UnknownModel
+from promptcard_ext.core.errors import CardError, NotFound, RunError, Unauthenticated, UnknownModel
 from promptcard_ext.interchange.starters import starter_cards
 from promptcard_ext.kernel.run import run
 from promptcard_ext.kernel.workspace import Workspace, connect
@@ -32,7 +32,9 @@ def test_a_card_file_that_is_saved_twice_makes_no_new_versions(workspace: Worksp
     second = workspace.save(file)
 
     assert first == second
-    assert [card.content_hash for card in workspace.api.versions(file.name)] == [c.content_hash for c in file.versions]
+    assert [saved.content_hash for saved in workspace.api.versions.list(file.name)] == [
+        card.content_hash for card in file.versions
+    ]
     assert [case.uid for case in workspace.cases(file.name)] == [case.uid for case in file.cases]
     assert workspace.cases(file.name) == list(file.cases)
     assert workspace.cards() == [file.name]
@@ -57,12 +59,12 @@ def test_a_run_is_waited_for_and_has_what_the_server_has(workspace: Workspace, s
     run = workspace.run(saved, ECHO, repeats=3, name="Echoes").wait(60)
 
     assert (run.status, run.counts.done, run.counts.passed, run.name) == ("completed", 21, 21, "Echoes")
-    assert run.results() == workspace.api.items(str(run.id))
+    assert run.results() == list(workspace.api.runs.items(str(run.id)))
     snapshot, results = workspace.run_snapshot(str(run.id))
     assert (snapshot["status"], results) == ("completed", run.results())
     again = workspace.open_run(str(run.id)).wait(60)
     assert again.results() == run.results()
-    assert [listed["id"] for listed in workspace.runs()] == [run.id]
+    assert [str(listed.id) for listed in workspace.runs()] == [run.id]
 
 
 def test_a_run_is_cancelled_from_the_handle(workspace: Workspace, start_worker: StartWorker) -> None:
@@ -73,7 +75,7 @@ def test_a_run_is_cancelled_from_the_handle(workspace: Workspace, start_worker: 
     run.cancel()
     run.wait(10)
     assert run.status == "cancelled"
-    assert run.results() == workspace.api.items(str(run.id))
+    assert run.results() == list(workspace.api.runs.items(str(run.id)))
     assert 2 <= run.counts.done < 40
 
 
@@ -103,7 +105,7 @@ def test_mistakes_are_errors_of_the_same_kind_as_in_this_process(workspace: Work
 
 
 def test_a_wrong_token_is_said_to_be_wrong(address: Address) -> None:
-    with pytest.raises(Denied) as problem:
+    with pytest.raises(Unauthenticated) as problem:
         connect(address.url, "wrong")
     assert problem.value.code == "unauthenticated"
     assert "wrong" not in str(problem.value)
@@ -152,7 +154,7 @@ def test_following_what_may_not_be_seen_is_an_error_and_no_endless_attempt(
 
     with pytest.raises(NotFound):
         asyncio.run(all_of(Session(address)))
-    with pytest.raises(Denied):
+    with pytest.raises(Unauthenticated):
         asyncio.run(all_of(Session(Address(address.url, "wrong"))))
 
 
@@ -186,5 +188,5 @@ def test_a_server_that_is_killed_leaves_no_worker_behind(start_server: Callable[
 def test_what_the_last_version_is_called_can_be_changed_without_a_new_version(workspace: Workspace) -> None:
     workspace.save(Card("greet", "Hi {{ who }}", title="Old"))
     workspace.save(Card("greet", "Hi {{ who }}", title="New", tags=("a",)))
-    head = workspace.api.card("greet")
-    assert (head["title"], head["tags"], head["latest_version"]) == ("New", ["a"], 1)
+    head = workspace.api.cards.get("greet").value
+    assert (head.title, head.tags, head.latest_version) == ("New", ["a"], 1)

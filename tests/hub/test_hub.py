@@ -14,6 +14,7 @@ from promptcard_ext.client.api import WorkspaceApi
 from promptcard_ext.client.discovery import Address
 from promptcard_ext.client.session import Session
 from promptcard_ext.client.stream import follow
+from promptcard_ext.core.contract.runs import RunSpec
 from promptcard_ext.core.errors import Denied, NotFound, SetupError, Unavailable
 from promptcard_ext.kernel.workspace import Workspace
 from server_ext.auth import hub_roster
@@ -94,7 +95,7 @@ def test_groups_decide_who_reads_and_who_writes(hub: Hub, alice: str, bob: str, 
         workspace.save(GREET)
     with team(hub, bob) as workspace:
         assert api(hub, bob).json["role"] == "viewer"
-        assert [card["name"] for card in workspace.api.cards()] == ["greet"]
+        assert [card.name for card in workspace.api.cards.list()] == ["greet"]
         with pytest.raises(Denied):
             workspace.save(GREET)
     foreign, missing = api(hub, carol), api(hub, carol, "workspaces/nosuch")
@@ -296,10 +297,10 @@ def test_events_come_through_the_proxy(hub: Hub, alice: str) -> None:
         async for event in follow(workspace.api.session, "team", run_id):
             kinds.append(event.kind)
             if len(kinds) == 1:
-                await asyncio.to_thread(workspace.api.cancel_run, run_id)
+                await asyncio.to_thread(workspace.api.runs.cancel, run_id)
         return kinds
 
     with team(hub, alice) as workspace:
         workspace.save(GREET, greetings(2))
-        run = workspace.api.start_run({"card": "greet", "models": [ECHO]})
-        assert asyncio.run(events(workspace, str(run["id"])))[-1] == "finished"
+        run = workspace.api.runs.start(RunSpec("greet", [ECHO]))
+        assert asyncio.run(events(workspace, str(run.id)))[-1] == "finished"

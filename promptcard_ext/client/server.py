@@ -1,0 +1,20 @@
+"""The server as such."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from promptcard_ext.client.noun import Noun
+from promptcard_ext.core.contract.health import Health
+
+
+class Server(Noun):
+    """What can be asked outside of workspaces."""
+
+    def health(self) -> Health:
+        """Ask whether database and queue can be used."""
+        return self._read(Health, "GET", "health")
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document of the interface."""
+        return self._read(dict[str, Any], "GET", "openapi.json")
