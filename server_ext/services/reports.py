@@ -43,7 +43,8 @@ def get(scope: Scope, reference: str) -> dict[str, Any]:
     row = scope.connection.execute(sa.select(*_HEAD).where(*_where(scope, reference))).one_or_none()
     if row is None:
         raise missing("report", reference)
-    return dict(row._mapping)  # noqa: SLF001
+    # The names of columns are a kind of text of their own, which is no name in JSON.
+    return {str(column.name): value for column, value in zip(_HEAD, row, strict=True)}
 
 
 def content(scope: Scope, reference: str, part: str) -> bytes:

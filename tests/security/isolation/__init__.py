@@ -1,0 +1,1 @@
+"""A machine that looks for a way from one workspace into another."""
