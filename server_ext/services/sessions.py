@@ -133,8 +133,10 @@ def end(connection: sa.Connection, user_id: UUID, reason: str, *conditions: sa.C
         Their ids.
     """
     chosen = _HERE.user_id == user_id, *LIVE, *conditions
-    # What is being got from one of them is waited for, so that the next statement sees it, too.
-    connection.execute(sa.select(_HERE.id).where(*chosen).order_by(_HERE.id).with_for_update())
+    # What is being got from one of them is waited for, so that the next statement sees it, too. Always in one order,
+    # sessions before what was got from them: of two who end the same ones, one waits.
+    in_order = sa.select(_HERE.id).where(*chosen).order_by(_HERE.parent.is_not(None), _HERE.id)
+    connection.execute(in_order.with_for_update())
     stop = (
         sa.update(sessions).where(*chosen).values(revoked_at=sa.func.now(), revoked_reason=reason).returning(_HERE.id)
     )
@@ -151,7 +153,9 @@ def with_offspring(session_id: UUID) -> sa.ColumnElement[bool]:
 
 def drop_expired(connection: sa.Connection, user_id: UUID) -> None:
     """Delete the user's sessions that are over by their time."""
-    connection.execute(sa.delete(sessions).where(_HERE.user_id == user_id, _HERE.expires_at <= sa.func.now()))
+    over = sa.select(_HERE.id).where(_HERE.user_id == user_id, _HERE.expires_at <= sa.func.now())
+    # Those that somebody else is deleting are somebody else's.
+    connection.execute(sa.delete(sessions).where(_HERE.id.in_(over.with_for_update(skip_locked=True))))
 
 
 def in_person(actor: Actor) -> None:

@@ -116,6 +116,43 @@ def test_guesses_take_longer_and_longer_and_nobody_is_locked_out(database: Datab
     assert max(in_quarter_of_an_hour) == 9
 
 
+@given(pauses=st.lists(st.sampled_from([0, 0, 10, 40, 100, 500, 899, 1000, 3600]), min_size=20, max_size=40))
+@hypothesis_settings(max_examples=15, deadline=None)
+def test_whoever_waits_however_long_gets_ten_guesses_a_quarter_of_an_hour_at_most(
+    database: Database, owner: sa.Engine, pauses: list[int]
+) -> None:
+    attempt, now, admitted = counted(database, f"{uuid.uuid4()}@example.com"), 0, []
+    for pause in pauses:
+        let_pass(owner, attempt, pause)
+        now += pause
+        if wait_of(database, attempt) == 0:
+            admitted.append(now)
+    assert all(sum(start <= at < start + 900 for at in admitted) <= 10 for start in admitted)
+
+
+def test_logins_from_everywhere_at_once_never_wait_for_each_other_in_a_circle(database: Database) -> None:
+    accounts_, networks = [uuid.uuid4().bytes * 2 for _ in range(3)], [uuid.uuid4().bytes * 2 for _ in range(3)]
+    errors: list[PromptCardError] = []
+
+    def come(first: int) -> None:
+        for n in range(first, first + 30):
+            attempt = Attempt(accounts_[n % 3], networks[n // 3 % 3])
+            try:
+                with suppress(RateLimited):
+                    login_throttle.admit(database, attempt)
+                with database.transaction() as connection:
+                    login_throttle.forgive(connection, attempt)
+            except PromptCardError as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=come, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
 def test_a_guess_that_comes_too_early_changes_nothing(database: Database, owner: sa.Engine) -> None:
     attempt = counted(database, f"{uuid.uuid4()}@example.com")
     for _ in range(5):

@@ -214,6 +214,43 @@ def test_what_is_being_got_while_its_session_ends_ends_too(database: Database, e
             assert code_of(lambda: actor_of(database, one)) == "session_ended"  # noqa: B023
 
 
+def test_whatever_happens_to_an_account_at_once_nothing_waits_in_a_circle(
+    database: Database, home: Tenant, person: Actor, email: str
+) -> None:
+    new_tenant(database, home.actor)
+    codes: set[str] = set()
+
+    def use(step: int) -> None:
+        pair = logins.login(database, email, PASSWORD)
+        actor = actor_of(database, pair)
+        exchanges.exchange(database, actor, KERNEL)
+        if step == 0:
+            logins.refresh(database, logins.refresh(database, pair.refresh_token).refresh_token)
+            logins.refresh(database, pair.refresh_token)
+        elif step == 1:
+            sessions.revoke_all(database, actor)
+        elif step == 2:
+            accounts.set_password(database, email, PASSWORD)
+        else:
+            sessions.revoke(database, actor, str(person.session_id))
+            accounts.change_password(database, actor, PASSWORD, PASSWORD)
+
+    def go_on(step: int) -> None:
+        for _ in range(6):
+            try:
+                use(step)
+            except PromptCardError as error:
+                codes.add(error.code)
+
+    threads = [threading.Thread(target=go_on, args=(step,)) for step in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # What others did meanwhile; neither 'unavailable' nor an error of the database.
+    assert codes <= {"refresh_replayed", "session_ended", "not_found", "login_failed", "login_throttled"}
+
+
 def test_an_expired_session_takes_its_rows_along(database: Database, person: Actor, email: str) -> None:
     exchanges.exchange(database, person, KERNEL)
     with database.transaction(user_id=person.user_id) as connection:
@@ -289,6 +326,19 @@ def test_a_session_is_checked_by_one_read(database: Database, person: Actor) -> 
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
     assert ["set_config" in statement for statement in statements] == [True, False]
+
+
+def test_the_database_itself_keeps_sessions_apart(database: Database, person: Actor, me: Actor) -> None:
+    theirs = table.c.user_id == person.user_id
+    row = {"user_id": person.user_id, "kind": "human", "expires_at": sa.func.now()}
+    with database.transaction(user_id=me.user_id) as connection:
+        assert connection.execute(sa.select(table).where(theirs)).all() == []
+        assert connection.execute(sa.update(table).where(theirs).values(user_agent="mine")).rowcount == 0
+        assert connection.execute(sa.delete(table).where(theirs)).rowcount == 0
+    with pytest.raises(sa.exc.ProgrammingError), database.transaction(user_id=me.user_id) as connection:
+        connection.execute(sa.insert(table).values(row))
+    with database.transaction() as connection:
+        assert connection.execute(sa.select(table)).all() == []
 
 
 @pytest.mark.parametrize("change", ["user_id", "session_id", "token_version"])

@@ -66,15 +66,13 @@ declare
     this_moment timestamptz;
     wait double precision;
 begin
-    -- Rows are made and locked in one order, whoever comes: of two attempts one waits for the other, never both.
-    insert into public.login_attempts
+    -- Rows are made or locked in one order, whoever comes: of two attempts one waits for the other, never both. What is
+    -- there already is written as it was, so that it cannot vanish before it is counted.
+    insert into public.login_attempts as a
         select one.kind, one.hash, 0, clock_timestamp(), clock_timestamp()
         from (values ('account', account), ('network', network)) as one (kind, hash)
         where one.hash is not null order by one.kind
-        on conflict do nothing;
-    perform from public.login_attempts as a
-        where (a.kind = 'account' and a.key_hash = account) or (a.kind = 'network' and a.key_hash = network)
-        order by a.kind for update;
+        on conflict (kind, key_hash) do update set attempts = a.attempts;
     this_moment := clock_timestamp();
     select coalesce(max(extract(epoch from a.next_at - this_moment)), 0) into wait from public.login_attempts as a
         where (a.kind = 'account' and a.key_hash = account) or (a.kind = 'network' and a.key_hash = network);
