@@ -18,6 +18,7 @@ from traitlets import Bool, Dict, Enum, Int, Unicode
 from promptcard_ext.core.errors import PromptCardError, SetupError, Unauthenticated, Unavailable
 from server_ext.api.change_streams import ChangeStreams
 from server_ext.api.export_slots import ExportSlots
+from server_ext.api.headers import harden_pages
 from server_ext.api.identity import Credential
 from server_ext.api.routes import handlers
 from server_ext.auth.actor import Actor
@@ -85,6 +86,10 @@ class PromptCards(ExtensionApp):
         self.streams = ChangeStreams()
         self.export_slots = ExportSlots(EXPORT_THREADS)
         self.settings["promptcards_app"] = self
+        assert self.serverapp is not None
+        headers = dict(self.settings.get("headers", {}))
+        harden_pages(headers, alone=type(self).alone, tls=bool(self.serverapp.certfile))
+        self.settings["headers"] = headers
         if self._is_hub_service():
             # Checked by the Hub's rules when it is known who asks; tornado would check before that.
             self.settings["xsrf_cookies"] = False

@@ -15,6 +15,7 @@ from tornado import web
 from promptcard_ext.core import wire
 from promptcard_ext.core.errors import PromptCardError, Unauthenticated
 from server_ext.api.errors import answer_of, status_of
+from server_ext.api.headers import HSTS, JSON_CSP, JSON_HEADERS
 from server_ext.api.identity import Credential, own_credential
 from server_ext.auth.actor import Actor
 from server_ext.observe import request as observed
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 READY_TIMEOUT_S = 60.0
-YEAR_S = 31_536_000
 
 
 class PromptCardsHandler(JupyterHandler):
@@ -113,20 +113,15 @@ class PromptCardsHandler(JupyterHandler):
         """Set headers of a JSON interface: nothing here is a page, and nothing is kept in caches."""
         super().set_default_headers()
         self.set_header("X-Request-Id", self.request_id)
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("X-Frame-Options", "DENY")
-        self.set_header("Referrer-Policy", "no-referrer")
-        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
-        self.set_header("Cross-Origin-Resource-Policy", "same-origin")
+        for name, value in JSON_HEADERS.items():
+            self.set_header(name, value)
         if self.request.protocol == "https":
-            self.set_header("Strict-Transport-Security", f"max-age={YEAR_S}; includeSubDomains")
+            self.set_header("Strict-Transport-Security", HSTS)
 
     @property
     def content_security_policy(self) -> str:
         """Forbid everything, should a browser ever show an answer as a page."""
-        return "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox"
+        return JSON_CSP
 
     def compute_etag(self) -> str | None:
         """Return the tag that the operation has set; tornado would hash the whole answer of every GET."""

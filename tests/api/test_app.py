@@ -177,3 +177,24 @@ async def test_a_server_that_is_stopped_while_it_starts_lets_go_of_the_services(
     await unstarted._start_jupyter_server_extension(unstarted.serverapp)
     await unstarted.stop_extension()
     assert len(_open) == before
+
+
+async def test_jupyters_own_pages_are_hardened_and_ours_say_what_they_say(api: Api) -> None:
+    page = await api.client.fetch(f"{api.base}login", raise_error=False)
+    assert page.code == 200
+    assert "object-src 'self' blob:" in page.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'self'" in page.headers["Content-Security-Policy"]
+    assert page.headers["Referrer-Policy"] == "same-origin"
+    ours = await api.ask("GET", "health")
+    assert ours.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert ours.headers["Referrer-Policy"] == "no-referrer"
+
+
+class TestHeadersOfTheOperator:
+    @pytest.fixture
+    def server_config(self) -> dict[str, Any]:
+        return {"tornado_settings": {"headers": {"Content-Security-Policy": "frame-ancestors https://portal.example"}}}
+
+    async def test_what_the_operator_has_set_stays(self, api: Api) -> None:
+        page = await api.client.fetch(f"{api.base}login", raise_error=False)
+        assert page.headers["Content-Security-Policy"] == "frame-ancestors https://portal.example"
