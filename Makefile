@@ -30,6 +30,9 @@ check: $(READY) ## Style, types and layers
 bench: $(READY) ## Measure; results go to bench/RESULTS.md
 	$(BIN)/python -m bench.stats --write bench/RESULTS.md
 	$(BIN)/python -m bench.engine --write bench/RESULTS.md
+	$(BIN)/python -m bench.server --write bench/RESULTS.md
+	$(BIN)/python -m bench.search --write bench/RESULTS.md
+	$(BIN)/python -m bench.audit --write bench/RESULTS.md
 
 clean: ## Stop the services, delete environment, caches and test artefacts (never your data)
 	-@test ! -x $(BIN)/jupyter-promptcards || $(BIN)/jupyter promptcards services stop
