@@ -282,8 +282,8 @@ class CardFound(Struct, frozen=True):
     """A card that a search found.
 
     Attributes:
-        rank: Higher is better: from 3 on the text is the card's name, from 2 on the words are in name, title or tags, from 1 on anywhere, below 1 the text
-            only resembles them.
+        rank: Higher is better: from 3 on the text is the card's name, from 2 on the words are in name, title or tags,
+            from 1 on anywhere, below 1 the text only resembles them.
     """
 
     card: CardHead
