@@ -131,7 +131,7 @@ class Dispatch:
             # How much it will be is not known yet; that it leaves the server is.
             audit.record_apart(
                 self._runtime.database, call.actor, right.workspace_id, right.role,
-                "export.made", self._operation.tag, self._operation.path.format(**call.path),
+                "export.made", "operation", self._operation.id, path=self._operation.path.format(**call.path)[:200],
             )  # fmt: skip
         scope = self._enter(stack, call, right)
         if scope is not None:

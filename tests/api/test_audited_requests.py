@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from promptcard_ext.core.contract.api_tokens import ApiTokenSpec
 from promptcard_ext.core.contract.audit import AuditEntry, AuditQuery
@@ -46,4 +47,10 @@ async def test_files_that_leave_the_server_are_recorded(api: Api, tenant: Tenant
     answer = await api.get("cards/greet/cases/export")
     assert answer.status == 200
     (entry,) = entries(tenant, "export.made")
-    assert entry.object_id == f"workspaces/{tenant.slug}/cards/greet/cases/export"
+    assert entry.object_id == "export_cases"
+    assert entry.detail == {"path": f"workspaces/{tenant.slug}/cards/greet/cases/export"}
+
+
+async def test_an_export_at_a_path_longer_than_the_trail_has_room_for_is_404(api: Api) -> None:
+    for name in ("a" * 300, "\x00"):
+        assert (await api.get(f"cards/{quote(name)}/cases/export")).status == 404
