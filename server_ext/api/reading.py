@@ -75,9 +75,18 @@ def read_query(given: Mapping[str, Sequence[bytes]], kind: type[T]) -> T:
             if name in whole and not all(_WHOLE.fullmatch(text) for text in decoded):
                 _refuse(f"'{name}' is not a whole number")
             values[name] = decoded if name in lists else decoded[0]
-        return msgspec.convert(values, kind, strict=False)
+        read = msgspec.convert(values, kind, strict=False)
     except ValueError as error:
         _refuse(str(error))
+    if nulls := _nulls(read) & values.keys():
+        _refuse(f"'{min(nulls)}' is null; leave it out instead")
+    return read
+
+
+def _nulls(read: Any) -> set[str]:
+    """Return the names of the parameters that are None: msgspec takes the text ``null`` for it."""
+    names = zip(read.__struct_fields__, read.__struct_encode_fields__, strict=True)
+    return {name for field, name in names if getattr(read, field) is None}
 
 
 @cache

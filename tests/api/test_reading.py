@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import pytest
@@ -107,3 +108,14 @@ def test_a_parameter_that_does_not_fit_is_refused(given: dict[str, list[bytes]])
     with pytest.raises(CardError) as refusal:
         read_query(given, Query)
     assert refusal.value.code == "request_invalid"
+
+
+def test_null_is_no_value_of_a_parameter() -> None:
+    class Since(Struct, forbid_unknown_fields=True, rename={"since": "from"}):
+        since: datetime | None = None
+        name: str | None = None
+
+    for text in (b"null", b"NULL"):
+        with pytest.raises(CardError, match="'from'"):
+            read_query({"from": [text]}, Since)
+    assert read_query({"name": [b"null"]}, Since).name == "null"
