@@ -44,7 +44,7 @@ def add_case(call: Call) -> SavedCase:
     return cases.add(call.scope, call.path["card"], call.body)
 
 
-@operations.put(CASES, action="test:create", body=AllCases, answer=CaseCount, max_body=UPLOAD_BYTES)
+@operations.put(CASES, action="test:create", body=AllCases, answer=CaseCount)
 def replace_cases(call: Call) -> CaseCount:
     """Replace all cases, which are told apart by their variables.
 

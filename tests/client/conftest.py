@@ -23,8 +23,9 @@ TOKEN = "t0ken"
 class Serve(Program):
     """A server without a worker of its own."""
 
-    def __init__(self, home: Path, port: int, *arguments: str) -> None:
-        super().__init__(home, "serve", "--port", str(port), *arguments, JUPYTER_TOKEN=TOKEN, PROMPTCARDS_LEASE_S="3")
+    def __init__(self, home: Path, port: int, *arguments: str, **more: str) -> None:
+        more |= {"JUPYTER_TOKEN": TOKEN, "PROMPTCARDS_LEASE_S": "3"}
+        super().__init__(home, "serve", "--port", str(port), *arguments, **more)
         self.record = home.parent / "runtime" / f"jpserver-{self.pid}.json"
 
     def wait_ready(self) -> Address:
@@ -39,8 +40,8 @@ def start_server(settings: Settings, services: Services) -> Iterator[Callable[..
     """A function that starts a server of the session's home."""
     with ExitStack() as started:
 
-        def start(port: int, *arguments: str) -> Serve:
-            return started.enter_context(Serve(settings.home, port, *arguments))
+        def start(port: int, *arguments: str, **more: str) -> Serve:
+            return started.enter_context(Serve(settings.home, port, *arguments, **more))
 
         yield start
 
