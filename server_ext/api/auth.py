@@ -35,7 +35,7 @@ def log_in(call: Call) -> TokenPair:
     )
 
 
-@operations.post("auth/refresh", action=PUBLIC, body=RefreshSpec, answer=TokenPair)
+@operations.post("auth/refresh", action=PUBLIC, body=RefreshSpec, answer=TokenPair, limit="refresh")
 def refresh_session(call: Call) -> TokenPair:
     """Get the next pair of tokens. A refresh token is good once; used again later, it ends its session."""
     _require_password_login(call)
@@ -98,7 +98,7 @@ def revoke_session(call: Call) -> None:
     sessions.revoke(call.server.database, call.actor, call.path["session"])
 
 
-@operations.post("auth/exchange", action=ANY_CREDENTIAL, body=ExchangeSpec, answer=AccessToken)
+@operations.post("auth/exchange", action=ANY_CREDENTIAL, body=ExchangeSpec, answer=AccessToken, refuses=(404,))
 def exchange_token(call: Call) -> AccessToken:
     """Get a token for a kernel or job. It allows no more than the credential shown, and ends with it."""
     return exchanges.exchange(call.server.database, call.actor, call.body, user_agent=call.user_agent)

@@ -216,8 +216,8 @@ class Dispatch:
 
     def _limit(self, actor: Actor | None, right: Right | None) -> None:
         limiter, kind = self._runtime.limiter, self._operation.limit
-        if actor is None or kind == "login":
-            kind = kind if kind == "login" else "anonymous"
+        if actor is None or kind in ("login", "refresh"):
+            kind = kind if kind in ("login", "refresh") else "anonymous"
             self._count(limiter.check(kind, self._incoming.address))
         elif kind == "authenticated":
             self._count(limiter.check(kind, str(actor.user_id), str(right.workspace_id if right else "")))

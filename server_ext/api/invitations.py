@@ -47,7 +47,9 @@ def revoke_invitation(call: Call) -> None:
     invitations.revoke(call.scope, call.path["invitation"])
 
 
-@operations.post("invitations/accept", action=PUBLIC, body=Acceptance, answer=WorkspaceOut, limit="login")
+@operations.post(
+    "invitations/accept", action=PUBLIC, body=Acceptance, answer=WorkspaceOut, limit="login", refuses=(404, 409)
+)
 def accept_invitation(call: Call) -> WorkspaceOut:
     """Become a member by an invitation: as whoever a token of ours says, or with a password as somebody new."""
     wanted: Acceptance = call.body
@@ -56,7 +58,7 @@ def accept_invitation(call: Call) -> WorkspaceOut:
     return invitations.accept(call.server.database, wanted.token, call.visitor, wanted.name, password)
 
 
-@operations.post("invitations/join", action=SIGNED_IN, body=Joining, answer=WorkspaceOut)
+@operations.post("invitations/join", action=SIGNED_IN, body=Joining, answer=WorkspaceOut, refuses=(404, 409))
 def join_workspace(call: Call) -> WorkspaceOut:
     """Become a member by an invitation, as who one is: also for those whom Jupyter or the Hub lets in."""
     return invitations.accept(call.server.database, call.body.token, call.actor)

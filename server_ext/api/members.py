@@ -29,13 +29,14 @@ def get_member(call: Call) -> Member:
     answer=Member,
     etag=True,
     conditional=True,
+    refuses=(409,),
 )
 def update_member(call: Call) -> Member:
     """Give a member another role. Nobody gives more than they have, and the last owner stays one."""
     return members.change_role(call.scope, call.path["user"], call.body.role, call.match)
 
 
-@operations.delete("workspaces/{workspace}/members/{user}", action="user:delete")
+@operations.delete("workspaces/{workspace}/members/{user}", action="user:delete", refuses=(409,))
 def remove_member(call: Call) -> None:
     """Take a member out, and revoke the member's tokens for this workspace."""
     members.remove(call.scope, call.path["user"])

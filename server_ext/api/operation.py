@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from server_ext.runtime import Runtime
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-Limit = Literal["anonymous", "login", "authenticated", "export", "key_test", "invitation"]
+Limit = Literal["anonymous", "login", "refresh", "authenticated", "export", "key_test", "invitation"]
 Use = TypeVar("Use", bound=Callable[..., Any])
 UPLOAD_BYTES = 64_000_000
 
@@ -122,6 +122,7 @@ class Operation:
         media: Media types of an answer that is not JSON; the function then returns a `Download`.
         status: Status of success, unless the function sets another on the call.
         also: Other statuses of success.
+        refuses: Statuses of refusal that follow from nothing else here: 404 without a parameter in the path, 409.
         limit: Class of the rate limit.
         idempotent: Whether ``Idempotency-Key`` is honoured.
         conditional: Whether ``If-Match`` is needed.
@@ -143,6 +144,7 @@ class Operation:
     media: tuple[str, ...] = ()
     status: int = 200
     also: tuple[int, ...] = ()
+    refuses: tuple[int, ...] = ()
     limit: Limit = "authenticated"
     idempotent: bool = False
     conditional: bool = False

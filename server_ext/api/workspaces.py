@@ -48,13 +48,19 @@ def update_workspace(call: Call) -> WorkspaceOut:
     return workspaces.update(call.scope, call.body, call.match)
 
 
-@operations.post("workspaces/{workspace}/transfer", action="workspace:transfer", body=TransferSpec, answer=WorkspaceOut)
+@operations.post(
+    "workspaces/{workspace}/transfer",
+    action="workspace:transfer",
+    body=TransferSpec,
+    answer=WorkspaceOut,
+    refuses=(409,),
+)
 def transfer_workspace(call: Call) -> WorkspaceOut:
     """Make another member an owner in place of whoever asks, who is an admin from then on."""
     return workspaces.transfer(call.scope, str(call.body.user))
 
 
-@operations.post("workspaces/{workspace}/leave", action="workspace:leave", status=204)
+@operations.post("workspaces/{workspace}/leave", action="workspace:leave", status=204, refuses=(409,))
 def leave_workspace(call: Call) -> None:
     """End one's own membership; the last owner stays."""
     workspaces.leave(call.scope)

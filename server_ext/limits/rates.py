@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from promptcard_ext.core.errors import SetupError
 
-LimitName = Literal["anonymous", "login", "authenticated", "export", "key_test", "invitation"]
+LimitName = Literal["anonymous", "login", "refresh", "authenticated", "export", "key_test", "invitation"]
 # With PROMPTCARDS_LIMITS=authenticated=12000/60/1200,export=30/60
 _SETTING = re.compile(r"(\w+)=(\d{1,9})/(\d{1,7})(?:/(\d{1,9}))?")
 MAX_PERIOD_S = 7 * 86_400
@@ -54,6 +54,8 @@ LIMITS: dict[LimitName, Limit] = {
     "anonymous": Limit(Rate(100, 900, burst=100), by_network=True),
     # An office shares an address; the accounts behind it have each their own limit, and a throttle in the database.
     "login": Limit(Rate(100, 900, burst=50), closed=True, by_network=True),
+    # Every client that stays logged in comes once in ten minutes.
+    "refresh": Limit(Rate(3000, 900, burst=300), by_network=True),
     "authenticated": Limit(Rate(6000, 60, burst=600)),
     "export": Limit(Rate(10, 60, burst=10), closed=True),
     "key_test": Limit(Rate(10, 3600, burst=10), closed=True),

@@ -27,7 +27,7 @@ from tests.valkey import OwnValkey
 
 NOBODY = "unix:///nonexistent/redis.sock"
 CLOSED: list[LimitName] = ["login", "export", "key_test", "invitation"]
-OPEN: list[LimitName] = ["anonymous", "authenticated"]
+OPEN: list[LimitName] = ["anonymous", "refresh", "authenticated"]
 
 
 @pytest.fixture
