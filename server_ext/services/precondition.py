@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ from msgspec import Struct
 
 from promptcard_ext.core import wire
 from promptcard_ext.core.errors import CardError, Conflict
+from server_ext.services.text_diff import unified
 
 Match = Callable[[Struct], None]
 """Given the state of a locked row, returns when the change may go on."""
@@ -76,6 +76,5 @@ def differences(current: Struct, wanted: Any) -> dict[str, Any]:
 def _difference(now: Any, then: Any) -> dict[str, Any]:
     found = {"current": now, "wanted": then}
     if isinstance(now, str) and isinstance(then, str) and "\n" in now + then:
-        lines = difflib.unified_diff(now.splitlines(), then.splitlines(), "current", "wanted", lineterm="")
-        found["unified"] = "\n".join(lines)
+        found["unified"] = unified(now, then, "current", "wanted")
     return found

@@ -18,9 +18,9 @@ from server_ext.db.engine import Database
 from server_ext.db.tables import audit_log
 from server_ext.db.tables import test_cases as saved_cases
 from server_ext.services import card_diffs, card_versions, cards, cases, drafts, labels, tags
-from server_ext.services.card_comparison import unified
 from server_ext.services.precondition import etag_of, if_match
 from server_ext.services.scope import Scope
+from server_ext.services.text_diff import unified
 from tests.conftest import NewActor
 from tests.support import GREET, Tenant
 
