@@ -66,7 +66,9 @@ def locked_head(scope: Scope, reference: str, *, archived: bool = False) -> Card
     Raises:
         NotFound: There is none.
     """
-    return _found(scope, select_card(scope, reference, *COLUMNS, archived=archived).with_for_update(), reference)
+    # Runs refer to cards: what is written about one while it is locked must not wait for it, who may wait for that.
+    locked = select_card(scope, reference, *COLUMNS, archived=archived).with_for_update(key_share=True)
+    return _found(scope, locked, reference)
 
 
 def _found(scope: Scope, query: sa.Select[Any], reference: str) -> CardHead:

@@ -70,8 +70,9 @@ def _rename_some(scope: Scope, tag: str, name: str) -> Sequence[str]:
     having = (
         sa.select(prompt_cards.c.id)
         .where(prompt_cards.c.workspace_id == scope.workspace_id, prompt_cards.c.tags.contains([tag]))
+        .order_by(prompt_cards.c.id)
         .limit(BATCH)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     return scope.connection.scalars(
         sa.update(prompt_cards)
