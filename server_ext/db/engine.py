@@ -105,7 +105,7 @@ def name_tenant(connection: sa.Connection, workspace_id: UUID | None, user_id: U
 
 def make_engine(url: str, *, pool_size: int = 8, statement_timeout_s: float = 30) -> sa.Engine:
     """Return an engine with our time limits and our JSON. Everything but migrations goes through `Database`."""
-    return sa.create_engine(
+    engine = sa.create_engine(
         sa.make_url(url).set(drivername="postgresql+psycopg"),
         connect_args=_connect_args(statement_timeout_s),
         hide_parameters=True,  # an error message may reach a log; a prompt must not
@@ -117,6 +117,15 @@ def make_engine(url: str, *, pool_size: int = 8, statement_timeout_s: float = 30
         pool_size=pool_size,
         pool_timeout=10,
     )
+    sa.event.listen(engine, "handle_error", _close_lost_cursor)
+    return engine
+
+
+def _close_lost_cursor(error: sa.ExceptionContext) -> None:
+    # SQLAlchemy leaves the cursor of a lost connection open; psycopg complains when one of the server's is collected.
+    context = error.execution_context
+    if error.is_disconnect and context is not None and context.cursor is not None:
+        context.cursor.close()
 
 
 def _connect_args(statement_timeout_s: float) -> dict[str, Any]:
