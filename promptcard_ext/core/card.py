@@ -61,6 +61,10 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
         messages: Instead of ``template`` and ``system``: the whole chat, each message a template.
         examples: Questions with their right answers; they stand before the last user message.
         includes: Texts of the cards that the templates include, by reference; `compose` sets them.
+        title, description: For people; not part of the version.
+        tags: At most 20; not part of the version.
+        settings: Of the model.
+        note: What is new in this version.
 
     Raises:
         CardError: A name, variable or limit is wrong.

@@ -13,7 +13,6 @@ from promptcard_ext.core.errors import CardError
 from promptcard_ext.core.fields import coerce_fields
 from promptcard_ext.core.identity import canonical_json, digest
 
-
 CaseName = Annotated[str, Meta(max_length=255)]
 Priority = Annotated[str, Meta(max_length=20)]
 Threshold = Annotated[float, Meta(ge=0, le=1)]
@@ -28,6 +27,8 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
         name: What to call it; defaults to the first 8 digits of its identity.
         threshold: Least weighted mean of the assertions' scores (0 to 1) that passes; None wants all of them to hold.
         metadata: Anything worth filtering and grouping by; not part of the identity.
+        expected_output: The answer that was expected; kept for people.
+        priority: A word of your own, such as ``high``; kept for people.
 
     Raises:
         CardError: A value is not JSON (``case_invalid``).

@@ -13,14 +13,24 @@ Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEMPLATE_CHARS)]
 
 
 class Message(Struct, frozen=True, forbid_unknown_fields=True):
-    """One chat message: in a card its content is a template, on the way to the model a text."""
+    """One chat message: in a card its content is a template, on the way to the model a text.
+
+    Attributes:
+        role: Who says it.
+        content: What is said.
+    """
 
     role: Role
     content: str
 
 
 class Example(Struct, frozen=True, forbid_unknown_fields=True):
-    """A question and the answer that would be right; both are templates."""
+    """A question and the answer that would be right; both are templates.
+
+    Attributes:
+        user: The question.
+        assistant: The answer.
+    """
 
     user: Text
     assistant: Text

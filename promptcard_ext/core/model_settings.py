@@ -25,6 +25,8 @@ class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """Settings of the model; what is not set is not sent, and the provider's default holds.
 
     Attributes:
+        top_p: Above 0, at most 1.
+        stop: Texts at which the answer ends.
         temperature: 0 to 2.
         max_tokens: Most tokens in the answer.
         seed: Seed of the first repeat; repeat *r* sends ``seed + r``.
@@ -33,7 +35,7 @@ class ModelSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         tools: Functions the model may call, as the OpenAI protocol has them: ``{"type": "function", "function":
             {"name": …, "description": …, "parameters": JSON Schema}}``.
         tool_choice: ``none``, ``auto``, ``required``, or the function that must be called.
-        frequency_penalty: -2 to 2; ``presence_penalty`` likewise.
+        frequency_penalty, presence_penalty: -2 to 2.
         logprobs: Ask for the log probabilities of the answer's tokens.
         reasoning_effort: Such as ``low``; which there are depends on the model.
         extra: Further fields of the request, sent as they are.

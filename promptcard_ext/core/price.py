@@ -34,6 +34,11 @@ class Tier(Struct, frozen=True, forbid_unknown_fields=True):
 
     That is how providers bill long contexts. A kind without a price of its own falls back as it does in `Price`,
     to this tier's prices.
+
+    Attributes:
+        from_tokens: From how many input tokens on.
+        input_per_mtok, output_per_mtok: USD per million tokens.
+        cached_input_per_mtok, cache_write_per_mtok, reasoning_per_mtok: As in `Price`.
     """
 
     from_tokens: int

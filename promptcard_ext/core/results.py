@@ -46,7 +46,12 @@ def all_of(outcomes: Iterable[Outcome]) -> Outcome:
 class Tokens(Struct, frozen=True, omit_defaults=True):
     """Token counts by kind; None is unknown.
 
-    ``cached`` (read from the provider's cache) and ``cache_write`` are part of ``input``, ``reasoning`` of ``output``.
+    Attributes:
+        input: Of what was sent.
+        output: Of the answer.
+        cached: Of the input, what was read from the provider's cache.
+        reasoning: Of the output, hidden thinking.
+        cache_write: Of the input, what was written to the provider's cache.
     """
 
     input: int | None = None
@@ -60,6 +65,14 @@ class Generation(Struct, frozen=True, omit_defaults=True):
     """One answer of a model, never changed afterwards.
 
     Attributes:
+        provider, model: Who was asked.
+        output: The text; None when there is none, as with a call of a tool.
+        tokens: How many tokens it took.
+        finish_reason: Why the model stopped, in the provider's words.
+        model_reported: Who answered, in the provider's words.
+        fingerprint: The provider's mark of its configuration.
+        price_id: The price by which the cost was reckoned.
+        tool_calls: What the model wants to be called, as the OpenAI protocol has it.
         request_hash: SHA-256 of provider, model, messages and settings.
         latency_ms: From sending the request to the last byte, of the attempt that succeeded.
         ttft_ms: To the first token, when streamed.
@@ -91,6 +104,7 @@ class Call(Struct, frozen=True, omit_defaults=True):
     """A call that an item needed beside its answer: a judge, an embedding, a changed prompt.
 
     Attributes:
+        generation: The answer.
         purpose: ``judge``, ``embedding`` or ``variant``.
         cached: Whether it was answered from a store, and so cost nothing this time.
     """
@@ -104,6 +118,9 @@ class Verdict(Struct, frozen=True, omit_defaults=True):
     """What one assertion said.
 
     Attributes:
+        type: Kind of the assertion.
+        outcome: What it said.
+        metric: Name under which its scores are summed up.
         uid: Identity of the assertion.
         reason: Stable code, set whenever the outcome is not pass.
         message: For a person.
@@ -141,6 +158,14 @@ class ItemResult(Struct, frozen=True, omit_defaults=True):
     """The result of one item of a plan: one card version × model × case × repeat.
 
     Attributes:
+        card, label: Name of the card, and of its version.
+        model: Reference of the model.
+        case, case_uid: Name and identity of the case.
+        repeat: Which repeat, from 0.
+        outcome: How it was judged.
+        message: Why, for a person.
+        verdicts: What each assertion said.
+        generation: The answer; None when there is none.
         ordinal: Place in the plan; a run has exactly one result for each.
         version: Number of the card version, 0 for one that is only in memory.
         reason: Stable code when the outcome is not pass.
@@ -194,7 +219,11 @@ class Counts(Struct, omit_defaults=False):
     """Running totals of a run.
 
     Attributes:
-        priced: Items whose cost is known; ``cost_usd`` is the sum over those only, judges included.
+        total: Items of the plan.
+        done: Items that have a result.
+        passed, failed, errored, unscored: How many of those ended so.
+        cost_usd: What answers and judges cost, or would have cost without a store.
+        priced: Items whose cost is known; ``cost_usd`` is the sum over those only.
         spent_usd: What was really spent: answers from a store cost nothing.
         cached: Items whose answer came from a store.
     """

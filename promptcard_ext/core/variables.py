@@ -27,16 +27,17 @@ class Variable(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """A declared variable of a card.
 
     Args:
+        description: For people.
         name: Letters, digits and underscores, starting with a letter.
         type: Type that a value must have; values are checked, never converted.
         default: Used when a case gives no value; unset means that every case must.
         values: Of an ``enum``.
         trust: ``untrusted`` for what strangers write (documents, messages of customers): it should not be used in a
             system message.
-        min_length: Fewest characters of a ``string``; ``max_length`` the most.
+        min_length, max_length: Fewest and most characters of a ``string``.
         pattern: What the whole of a ``string`` must match (RE2).
-        minimum: Least ``integer``, ``number`` or ``datetime``; ``maximum`` the greatest.
-        min_items: Fewest items of a ``list``; ``max_items`` the most.
+        minimum, maximum: Least and greatest ``integer``, ``number`` or ``datetime``.
+        min_items, max_items: Fewest and most items of a ``list``.
         items: Type of every item of a ``list``.
         schema: JSON Schema (2020-12) of a ``json``.
 

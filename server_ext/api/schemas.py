@@ -33,7 +33,10 @@ class Schemas:
         known = list(dict.fromkeys(types))
         schemas, components = msgspec.json.schema_components(known, ref_template=_REF)
         self._schema_of = {kind: _portable(schema) for kind, schema in zip(known, schemas, strict=True)}
-        self.components = {_name(name): _described(_portable(one)) for name, one in sorted(components.items())}
+        structs = {kind.__name__: kind for kind in known if isinstance(kind, type) and issubclass(kind, Struct)}
+        self.components = {
+            _name(name): _described(_portable(one), structs.get(name)) for name, one in sorted(components.items())
+        }
 
     def of(self, kind: Any) -> dict[str, Any]:
         """Return the schema of a type, most often a reference."""
@@ -69,16 +72,17 @@ def _encoded(kind: type[Struct], doc: Docstring) -> dict[str, str]:
     return {names.get(name, name): text for name, text in doc.fields.items()}
 
 
-def _described(schema: dict[str, Any]) -> dict[str, Any]:
+def _described(schema: dict[str, Any], kind: type[Struct] | None) -> dict[str, Any]:
     """Return a named schema with the docstring of its type shared out among its properties."""
     doc = read_docstring(schema.get("description"))
+    about = doc.fields if kind is None else _encoded(kind, doc)
     described = {**schema, "title": _name(schema.get("title", ""))}
     described.pop("description", None)
     if doc.text:
         described["description"] = doc.text
     if "properties" in schema:
         described["properties"] = {
-            name: {**one, "description": doc.fields[name]} if name in doc.fields else one
+            name: {**one, "description": about[name]} if name in about else one
             for name, one in schema["properties"].items()
         }
     return described
@@ -96,7 +100,7 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _portable(node: Any) -> Any:
     """Return a schema as other languages read it: names without underscores, patterns of ECMA-262."""
-    if isinstance(node, list):
+    if isinstance(node, list | tuple):
         return [_portable(one) for one in node]
     if not isinstance(node, dict):
         return node

@@ -44,6 +44,11 @@ class CardHead(Struct, frozen=True):
     """A card without its content.
 
     Attributes:
+        id: Its id.
+        name: Its name in the workspace; never changes.
+        title, description, tags: For people; not part of any version.
+        created_by: Id of the user who made it; null for the system.
+        created_at, updated_at: When it was made, and when anything of it last changed.
         latest_version: Number of the newest version.
         has_draft: Whether there is a draft.
         archived_at: Since when it is out of use; null for a card in use.
@@ -80,6 +85,8 @@ class Saved(Struct, frozen=True):
     """What came of saving a version.
 
     Attributes:
+        card_id, version_id: Ids of card and version.
+        version: Number of the version.
         created: False when a version had this content already; that version is the answer.
     """
 
@@ -93,6 +100,8 @@ class Draft(Struct, frozen=True):
     """What somebody works on.
 
     Attributes:
+        card: Name of the card.
+        latest_version: Number of the newest version.
         content: The fields of a card without name and version; null when there is no draft.
         revision: Goes up with each draft and each version that is saved.
     """
@@ -119,6 +128,11 @@ class SavedVersion(Struct, frozen=True):
     """A version of a card; it never changes.
 
     Attributes:
+        id: Its id.
+        card_id: Id of the card.
+        version: Its number, from 1.
+        created_by: Id of the user who saved it; null for the system.
+        created_at: When.
         card: The whole card, with title and tags as they are now.
         content_hash: SHA-256 of the content, 64 hexadecimal digits.
     """
@@ -136,6 +150,8 @@ class RegisteredCard(Struct, frozen=True):
     """A version of a card as a program fetches it.
 
     Attributes:
+        card: The whole card.
+        version: Number of the version.
         label: The label by which it was found; null when it was asked for by number.
         content_hash: SHA-256 of the content, 64 hexadecimal digits.
         etag: Changes when anything of it does.
@@ -166,7 +182,13 @@ class FetchQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Label(Struct, frozen=True):
-    """A name for a version that can be moved to another one."""
+    """A name for a version that can be moved to another one.
+
+    Attributes:
+        label: Its name.
+        version: Number of the version at which it stands.
+        updated_at: When it was put there.
+    """
 
     label: str
     version: int
@@ -174,7 +196,11 @@ class Label(Struct, frozen=True):
 
 
 class LabelTarget(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where to put a label."""
+    """Where to put a label.
+
+    Attributes:
+        version: Number of the version.
+    """
 
     version: Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
@@ -183,6 +209,7 @@ class TextChange(Struct, frozen=True):
     """A text that differs.
 
     Attributes:
+        change: What became of it.
         place: ``template``, ``system``, ``messages[2]``, ``examples[0].user`` or ``includes['style@1']``.
         unified: The difference as a unified diff, with three lines around each place.
     """
@@ -196,6 +223,8 @@ class FieldChange(Struct, frozen=True):
     """A variable or a setting that differs.
 
     Attributes:
+        name: Of the variable or setting.
+        change: What became of it.
         before: What it was; null when it is new.
         after: What it is; null when it is gone.
     """
@@ -227,7 +256,12 @@ class CardDiff(Struct, frozen=True):
 
 
 class DiffQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """What to compare: numbers of versions, labels, ``latest`` or ``draft``."""
+    """What to compare: numbers of versions, labels, ``latest`` or ``draft``.
+
+    Attributes:
+        base: What to compare with.
+        other: What to compare.
+    """
 
     base: Annotated[str, Meta(min_length=1, max_length=100)]
     other: Annotated[str, Meta(min_length=1, max_length=100)] = LATEST
@@ -246,20 +280,33 @@ class TagQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TagCount(Struct, frozen=True):
-    """A tag, and how many cards in use have it."""
+    """A tag, and how many cards in use have it.
+
+    Attributes:
+        tag: The tag.
+        cards: How many cards have it.
+    """
 
     tag: str
     cards: int
 
 
 class TagRename(Struct, frozen=True, forbid_unknown_fields=True):
-    """The new name of a tag. Cards that have a tag of this name already keep one."""
+    """The new name of a tag. Cards that have a tag of this name already keep one.
+
+    Attributes:
+        tag: The new name.
+    """
 
     tag: Tag
 
 
 class TagRenamed(Struct, frozen=True):
-    """How many cards a renaming changed."""
+    """How many cards a renaming changed.
+
+    Attributes:
+        cards: How many.
+    """
 
     cards: int
 
@@ -282,6 +329,7 @@ class CardFound(Struct, frozen=True):
     """A card that a search found.
 
     Attributes:
+        card: The card.
         rank: Higher is better: from 3 on the text is the card's name, from 2 on the words are in name, title or tags,
             from 1 on anywhere, below 1 the text only resembles them.
     """

@@ -37,6 +37,14 @@ class SavedCase(Struct, frozen=True):
     """A case as it is stored.
 
     Attributes:
+        id: Its id.
+        name: What it is called.
+        variables: Values for the card's variables.
+        expected_output: The answer that was expected; kept for people.
+        assertions: What must hold of the answer.
+        priority: A word of your own, such as ``high``; kept for people.
+        threshold: Least score that passes; null wants all assertions to hold.
+        metadata: Anything worth filtering by.
         position: Where it stands among the cases of its card.
         case_uid: Identity of the case: SHA-256 of its variables. Runs are joined on it.
     """
@@ -57,6 +65,7 @@ class CasePatch(Struct, frozen=True, forbid_unknown_fields=True):
     """What of a case to change. Other variables make it another case, which has no results yet.
 
     Attributes:
+        variables, assertions, name, expected_output, priority, metadata: As in a case.
         threshold: Null wants all assertions to hold.
     """
 
@@ -70,13 +79,21 @@ class CasePatch(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AllCases(Struct, frozen=True, forbid_unknown_fields=True):
-    """All cases of a card, in their order."""
+    """All cases of a card, in their order.
+
+    Attributes:
+        cases: The cases.
+    """
 
     cases: list[Case]
 
 
 class CaseCount(Struct, frozen=True):
-    """How many cases a card has now."""
+    """How many cases a card has now.
+
+    Attributes:
+        count: How many.
+    """
 
     count: int
 
@@ -108,13 +125,23 @@ class ImportQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ExportQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """As what to export cases."""
+    """As what to export cases.
+
+    Attributes:
+        format: ``csv`` or ``jsonl`` (JSON Lines).
+    """
 
     format: Literal["csv", "jsonl"] = "csv"
 
 
 class CaseChange(Struct, frozen=True):
-    """One case that a bulk change or an import touches."""
+    """One case that a bulk change or an import touches.
+
+    Attributes:
+        change: What becomes of it.
+        case_uid: Identity of the case.
+        name: Of the case.
+    """
 
     change: Change
     case_uid: str
@@ -125,6 +152,7 @@ class CaseChanges(Struct, frozen=True):
     """What a bulk change or an import did, or would do.
 
     Attributes:
+        added, changed, removed: How many cases.
         unchanged: Cases that were given and are just as they were.
         examples: The first 100 changes.
         dry_run: Whether nothing was done.

@@ -30,6 +30,8 @@ class Credential(Struct, frozen=True):
     """A connection to a model provider. Its key is never shown.
 
     Attributes:
+        id: Its id.
+        created_at, updated_at: When it was saved first, and changed last.
         provider: Name of the provider in model references, such as ``openai``.
         name: Name of the connection; ``openai/NAME:MODEL`` asks for it, and ``default`` is taken without a name.
         base_url: Where it calls; always in the same form.
@@ -59,6 +61,9 @@ class NewCredential(Struct, frozen=True, forbid_unknown_fields=True):
     """What to save.
 
     Attributes:
+        provider: Name of the provider in model references, such as ``openai``.
+        name: Name of the connection; lower-case letters, digits, ``.``, ``_`` and ``-``.
+        enabled: Whether runs may use it.
         base_url: Default: where everybody calls this provider, if there is such a place.
         key: Printable ASCII; blanks around it are taken off. None for a server that wants none.
     """
@@ -77,6 +82,8 @@ class CredentialPatch(Struct, frozen=True, forbid_unknown_fields=True):
     """What to change.
 
     Attributes:
+        name: A new name.
+        enabled: Whether runs may use it.
         base_url: A new scheme, host or port takes the stored key away unless ``key`` is given too.
         key: A new key; null takes the stored one away.
     """
@@ -112,6 +119,9 @@ class NetworkRule(Struct, frozen=True):
     """A host and port that this workspace's credentials may call although it is private.
 
     Attributes:
+        id: Its id.
+        port: 1 to 65,535.
+        created_at: When it was allowed.
         host: A name in lower case, or an IP address without brackets.
         note: What it is for.
         created_by: Who allowed it.

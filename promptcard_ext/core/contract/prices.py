@@ -62,6 +62,8 @@ class PriceOverrideOut(Struct, frozen=True):
     """A price of the workspace's own; its fields are those of `PriceOverrideSpec`.
 
     Attributes:
+        provider, model, input_per_mtok, output_per_mtok, valid_from, valid_to, source, cached_input_per_mtok,
+        cache_write_per_mtok, reasoning_per_mtok, per_call, tiers: As in `PriceOverrideSpec`.
         id: Its id.
         price_id: How answers that were priced by it name it.
         created_by: Id of the user who made it.

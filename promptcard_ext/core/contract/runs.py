@@ -49,7 +49,11 @@ class RunSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunPatch(Struct, frozen=True, forbid_unknown_fields=True):
-    """What of a run can be changed: its name."""
+    """What of a run can be changed: its name.
+
+    Attributes:
+        name: For people.
+    """
 
     name: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
 

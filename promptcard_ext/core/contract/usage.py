@@ -31,7 +31,8 @@ class UsageRow(Struct, frozen=True):
     Attributes:
         key: The day, the id of the card or user, or the model's reference.
         name: For people.
-        items: Items with a result; ``passed``, ``failed``, ``errored`` and ``unscored`` of them.
+        items: Items with a result.
+        passed, failed, errored, unscored: How many of them ended so.
         tokens_input, tokens_output: Of the answers; unknown counts are not in it.
         cost_usd: Of the ``priced`` items, judges included.
         priced: Items whose cost is known.
