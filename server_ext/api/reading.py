@@ -6,6 +6,7 @@ import json
 import re
 import typing
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any, NoReturn, TypeVar
 
@@ -19,6 +20,8 @@ MAX_DEPTH = 64
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 # msgspec would take 1e3 for a whole number, too.
 _WHOLE = re.compile(r"-?[0-9]{1,30}")
+# And a number for the seconds since 1970.
+_TIME = re.compile(r"[0-9]{4}-")
 # What Jupyter takes from the query, and what every list and object has.
 _NOT_OURS = frozenset({"token", "_xsrf", "fields"})
 
@@ -64,7 +67,7 @@ def read_query(given: Mapping[str, Sequence[bytes]], kind: type[T]) -> T:
         CardError: One is unknown, given twice, or does not fit (``request_invalid``).
     """
     values: dict[str, Any] = {}
-    lists, whole = _shapes(kind)  # type: ignore[arg-type]
+    lists, whole, times = _shapes(kind)  # type: ignore[arg-type]
     try:
         for name, texts in given.items():
             if name in _NOT_OURS:
@@ -74,6 +77,8 @@ def read_query(given: Mapping[str, Sequence[bytes]], kind: type[T]) -> T:
                 _refuse(f"'{name:.60}' is given twice")
             if name in whole and not all(_WHOLE.fullmatch(text) for text in decoded):
                 _refuse(f"'{name}' is not a whole number")
+            if name in times and not all(_TIME.match(text) for text in decoded):
+                _refuse(f"'{name}' is not a time such as 2026-01-31T12:00:00Z")
             values[name] = decoded if name in lists else decoded[0]
         read = msgspec.convert(values, kind, strict=False)
     except ValueError as error:
@@ -90,11 +95,15 @@ def _nulls(read: Any) -> set[str]:
 
 
 @cache
-def _shapes(kind: Any) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the names of the parameters that are lists, and of those that are whole numbers."""
+def _shapes(kind: Any) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Return the names of the parameters that are lists, that are whole numbers, and that are times."""
     hints = typing.get_type_hints(kind)
     lists = frozenset(name for name, hint in hints.items() if list in (hint, typing.get_origin(hint)))
-    return lists, frozenset(name for name, hint in hints.items() if hint is int or int in typing.get_args(hint))
+    whole, times = (
+        frozenset(name for name, hint in hints.items() if hint is one or one in typing.get_args(hint))
+        for one in (int, datetime)
+    )
+    return lists, whole, times
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -119,3 +119,13 @@ def test_null_is_no_value_of_a_parameter() -> None:
         with pytest.raises(CardError, match="'from'"):
             read_query({"from": [text]}, Since)
     assert read_query({"name": [b"null"]}, Since).name == "null"
+
+
+@pytest.mark.parametrize("text", [b"0.5", b"1795856160", b"-1", b"today"])
+def test_a_number_is_no_time(text: bytes) -> None:
+    class Since(Struct, forbid_unknown_fields=True):
+        since: Annotated[datetime, Meta(tz=True)] | None = None
+
+    with pytest.raises(CardError, match="is not a time"):
+        read_query({"since": [text]}, Since)
+    assert read_query({"since": [b"2026-01-31T12:00:00Z"]}, Since).since is not None
