@@ -35,7 +35,7 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
 
     Example:
         >>> Case({"who": "Ada"}, [Assertion("contains", "Ada")]).uid[:8]
-        '3b2d4b63'
+        'a6640520'
     """
 
     variables: dict[str, Any]
