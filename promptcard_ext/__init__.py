@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from promptcard_ext.kernel.regrade import regrade
     from promptcard_ext.kernel.run import run
     from promptcard_ext.kernel.workspace import connect
+    from promptcard_ext.registry.default import get
 
 __all__ = [
     "Assertion",
@@ -37,6 +38,7 @@ __all__ = [
     "__version__",
     "check",
     "connect",
+    "get",
     "latencies",
     "load_card_file",
     "load_cases",
@@ -58,6 +60,7 @@ _WHERE = {
     "Variable": "core.card",
     "check": "core.assertions.checks",
     "connect": "kernel.workspace",
+    "get": "registry.default",
     "latencies": "kernel.charts",
     "load_card_file": "interchange.card_file",
     "load_cases": "interchange.case_files",

@@ -23,6 +23,8 @@ T = TypeVar("T")
 API = "promptcards/api/v1/"
 TIMEOUT_S = 90.0
 """Longest time without anything from the server."""
+EXCHANGE_S = 30.0
+"""Longest time for getting a token."""
 
 
 class Session:
@@ -111,13 +113,30 @@ class Session:
 
     def download(self, url: str) -> Download:
         """Return a file whose pieces are read as they are asked for; see `ask` for errors and repetitions."""
-        retries, renewed = Retries(), False
+        connection, response = self.open(url)
+        return Download(response, connection.close)
+
+    def open(
+        self,
+        url: str,
+        headers: dict[str, str] | None = None,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        total_s: float = TOTAL_S,
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """Return a connection of its own, to be closed, and the answer to a GET, to be read; see `ask` for errors.
+
+        Args:
+            timeout_s: Longest time without anything from the server.
+            total_s: Longest time until the answer begins.
+        """
+        retries, renewed = Retries(total_s), False
         while True:
             shown = self.credentials.headers()
             try:
-                connection, response = self.connections.open("GET", url, b"", shown, TIMEOUT_S)
+                connection, response = self.connections.open("GET", url, b"", {**shown, **(headers or {})}, timeout_s)
                 if response.status < 300:
-                    return Download(response, connection.close)
+                    return connection, response
                 body = response.read()
                 connection.close()
             except (OSError, http.client.HTTPException) as error:
@@ -135,7 +154,7 @@ class Session:
     def _ask_for_token(self) -> AccessToken | None:
         """Exchange the address's token for one of the server's own; None from a server that has no such thing."""
         body = wire.encode(ExchangeSpec("kernel"))
-        reply = self._persist("POST", self.url("auth", "exchange"), body, self.headers, True, Retries())
+        reply = self._persist("POST", self.url("auth", "exchange"), body, self.headers, True, Retries(EXCHANGE_S))
         if reply.status == 404:
             return None
         if reply.status >= 300:

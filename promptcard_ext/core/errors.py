@@ -13,6 +13,7 @@
     ├── Denied               not allowed
     ├── RateLimited          too many requests
     ├── Unavailable          a service we need does not answer
+    │   └── StalePromptError what was kept of a prompt is too old to be used
     └── SetupError           this machine, home or database cannot be used as it is
 
 Each carries a stable ``code`` for programs, a message that names the object, and a ``hint`` that says what to do.
@@ -183,6 +184,12 @@ class Unavailable(PromptCardError):
 
     code = "unavailable"
     retry_after_s = 2.0
+
+
+class StalePromptError(Unavailable):
+    """The server does not answer, and what was kept of the prompt is older than may be used."""
+
+    code = "prompt_stale"
 
 
 class SetupError(PromptCardError):

@@ -19,6 +19,11 @@ def runs_folder() -> Path:
     return Path(home).expanduser().absolute() / "runs"
 
 
+def prompts_folder() -> Path:
+    """Return where fetched prompts are kept: ``prompts`` beside the runs."""
+    return runs_folder().with_name("prompts")
+
+
 def cache_path() -> Path:
     """Return where answers are stored: ``PROMPTCARDS_CACHE``, by default a file in the user's cache directory."""
     import platformdirs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,8 @@ import pytest
 from promptcard_ext.client.api import WorkspaceApi
 from promptcard_ext.client.discovery import Address
 from promptcard_ext.client.session import Session
+from promptcard_ext.client.workspaces import Workspaces
+from promptcard_ext.core.errors import NotFound
 from promptcard_ext.kernel.workspace import Workspace
 from server_ext.embedded import Services
 from server_ext.settings import Settings
@@ -54,8 +56,22 @@ def address(settings: Settings, services: Services) -> Iterator[Address]:
 
 
 @pytest.fixture
-def workspace(address: Address, tenant: Tenant) -> Iterator[Workspace]:
-    """A workspace as notebooks see it."""
+def api(address: Address, tenant: Tenant) -> Iterator[WorkspaceApi]:
+    """All calls of a fresh workspace, of which the server has heard."""
     session = Session(address)
-    yield Workspace(WorkspaceApi(session, tenant.slug))
+    wait_for(lambda: is_known(session, tenant), 5)
+    yield WorkspaceApi(session, tenant.slug)
     session.close()
+
+
+def is_known(session: Session, tenant: Tenant) -> bool:
+    """Tell whether the server, which keeps rights in memory, has heard of a workspace that this process has made."""
+    with suppress(NotFound):
+        return bool(Workspaces(session).get(tenant.slug))
+    return False
+
+
+@pytest.fixture
+def workspace(api: WorkspaceApi) -> Workspace:
+    """A workspace as notebooks see it."""
+    return Workspace(api)

@@ -29,13 +29,6 @@ from tests.support import ECHO, GREET, Tenant, free_port, greetings
 PASSWORD = "correct horse battery staple"
 
 
-@pytest.fixture
-def api(address: Address, tenant: Tenant) -> Iterator[WorkspaceApi]:
-    session = Session(address)
-    yield WorkspaceApi(session, tenant.slug)
-    session.close()
-
-
 def test_a_change_of_something_that_changed_meanwhile_carries_state_and_difference(api: WorkspaceApi) -> None:
     api.cards.save(GREET)
     read = api.cards.get("greet")
