@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import jsonschema_rs
+import jsonschema
 
 from server_ext.api.openapi import document
 from server_ext.api.routes import PREFIX
@@ -77,6 +77,5 @@ def validator_of(where: str, status: int) -> Any:
 
 def validator(schema: dict[str, Any]) -> Any:
     """Return a validator of a schema of the document."""
-    return jsonschema_rs.Draft202012Validator(
-        {**schema, "components": document_of()["components"]}, validate_formats=True
-    )
+    kind = jsonschema.Draft202012Validator
+    return kind({**schema, "components": document_of()["components"]}, format_checker=kind.FORMAT_CHECKER)
