@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import getpass
 import os
 import signal
@@ -132,6 +133,8 @@ class PromptCards(ExtensionApp):
             )
             self.runtime.listener.start()
             self.runtime.news.subscribe(lambda change: _hand_over(loop, self.streams.heard, change))
+            if type(self).alone:
+                _keep_for_good()
             self.log.info("Prompt Cards is ready (data in %s).", self.runtime.services.home or "external services")
         except PromptCardError as error:
             self._problem = error
@@ -288,6 +291,16 @@ def _stop_cleanly_on_interrupt(serverapp: Any) -> None:
 def _hand_over(loop: asyncio.AbstractEventLoop, heard: Callable[[T], None], news: T) -> None:
     with suppress(RuntimeError):  # the loop has just been closed: nobody watches any more
         loop.call_soon_threadsafe(heard, news)
+
+
+def _keep_for_good() -> None:
+    """Take what is in memory now out of the garbage collector's rounds.
+
+    Each full round stops all threads while it looks at all objects: with the modules of a server for some tenths of a
+    second, and every second or so while an export makes many new ones.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _user_name() -> str:
