@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from server_ext.api.operation import Operation
@@ -24,20 +23,21 @@ ERROR_SCHEMA: dict[str, Any] = {
         "column": {"type": "integer", "description": "Of a template that does not parse, from 1."},
     },
 }
+# Under which name an operation refers to it, and what it means.
 _MEANING = {
-    400: "The request is not HTTP as it should be.",
-    401: "Nobody, or a credential that is not good.",
-    403: "Role or credential do not allow it.",
-    404: "There is none, or it is somebody else's.",
-    409: "It does not go with how things are.",
-    412: "Somebody changed it first; `current` and `diff` say how.",
-    413: "The body is too large.",
-    422: "What was sent does not fit.",
-    426: "Not a version of the WebSocket protocol that the server speaks.",
-    428: "`If-Match` is missing.",
-    429: "Too many requests.",
-    503: "A service is away, busy or starting.",
-    507: "The disk is full.",
+    400: ("BadRequest", "The request is not HTTP as it should be."),
+    401: ("Unauthorized", "Nobody, or a credential that is not good."),
+    403: ("Forbidden", "Role or credential do not allow it."),
+    404: ("NotFound", "There is none, or it is somebody else's."),
+    409: ("Conflict", "It does not go with how things are."),
+    412: ("PreconditionFailed", "Somebody changed it first; `current` and `diff` say how."),
+    413: ("ContentTooLarge", "The body is too large."),
+    422: ("UnprocessableContent", "What was sent does not fit."),
+    426: ("UpgradeRequired", "Not a version of the WebSocket protocol that the server speaks."),
+    428: ("PreconditionRequired", "`If-Match` is missing."),
+    429: ("TooManyRequests", "Too many requests."),
+    503: ("ServiceUnavailable", "A service is away, busy or starting."),
+    507: ("InsufficientStorage", "The disk is full."),
 }
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
 _HEADERS: dict[int, dict[str, Any]] = {
@@ -51,22 +51,14 @@ def error_responses() -> dict[str, Any]:
     """Return the answers with an error, by the names under which operations refer to them."""
     content = {"application/json": {"schema": reference("Error")}}
     return {
-        _name(status): {
-            "description": meaning,
-            **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
-            "content": content,
-        }
-        for status, meaning in _MEANING.items()
+        name: {"description": about, "headers": _HEADERS.get(status, {}), "content": content}
+        for status, (name, about) in _MEANING.items()
     }
 
 
 def responses_of(statuses: set[int]) -> dict[str, Any]:
     """Return the part of an operation's responses that is about errors."""
-    return {str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in sorted(statuses)}
-
-
-def _name(status: int) -> str:
-    return HTTPStatus(status).name.title().replace("_", "")
+    return {str(status): {"$ref": f"#/components/responses/{_MEANING[status][0]}"} for status in sorted(statuses)}
 
 
 def statuses_of(operation: Operation) -> set[int]:

@@ -105,6 +105,8 @@ def _portable(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     found = {name: _portable(value) for name, value in node.items()}
+    if isinstance(values := found.get("enum"), list) and all(isinstance(one, str) for one in values):
+        found["type"] = "string"
     if isinstance(link := found.get("$ref"), str):
         found |= reference(_name(link.rpartition("/")[2]))
     if isinstance(pattern := found.get("pattern"), str):
