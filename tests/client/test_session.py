@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +38,7 @@ class Server:
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.connections = 0
+        self.closes_after = 0
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -67,7 +70,7 @@ class Server:
             self.headers.append(headers)
             reply = self.answers.pop(0)
         connection.sendall(reply)
-        return reply != DROP
+        return reply != DROP and len(self.requests) != self.closes_after
 
     def hang_up(self) -> None:
         """Close the open connections, which nobody is using."""
@@ -300,3 +303,32 @@ def test_threads_take_turns(server: Server, client: Session) -> None:
     for thread in threads:
         thread.join(20)
     assert sorted(found) == list(range(40))
+
+
+def test_a_download_is_there_as_a_whole_or_not_at_all(server: Server, client: Session, tmp_path: Path) -> None:
+    whole = answer(200, text=b"all of it", Content_Type="text/csv")
+    server.answers = [answer(503, {"code": "starting", "message": "m"}), whole, whole[:-1]]
+    file = client.download(client.url("export")).save(tmp_path / "whole.csv")
+    assert file.read_bytes() == b"all of it"
+    server.closes_after = 3
+    with pytest.raises(errors.Unavailable) as problem:
+        client.download(client.url("export")).save(tmp_path / "part.csv")
+    assert problem.value.code == "server_unreachable"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_download_takes_no_memory(server: Server, client: Session) -> None:
+    server.answers = [answer(200, text=b"x" * 30_000_000)]
+    tracemalloc.start()
+    try:
+        assert sum(map(len, client.download(client.url("export")))) == 30_000_000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000
+
+
+def test_a_refused_download_is_an_error_like_others(server: Server, client: Session) -> None:
+    server.answers = [answer(404, {"code": "not_found", "message": "m"})]
+    with pytest.raises(errors.NotFound):
+        client.download(client.url("export"))
