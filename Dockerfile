@@ -20,7 +20,8 @@ RUN touch /lock/ci.txt \
  && /app/bin/pip check
 
 FROM python:3.11-slim
-RUN useradd --uid 10001 --create-home promptcards
+RUN useradd --uid 10001 --create-home promptcards \
+ && install -d -o promptcards -m 0700 /keys
 COPY --from=build /app /app
 ENV PATH=/app/bin:$PATH \
     PYTHONUNBUFFERED=1 \

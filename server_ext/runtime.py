@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -25,13 +24,12 @@ from server_ext.jobs.relay import Relay
 from server_ext.keys import KeyRing, load_ring
 from server_ext.limits import Limiter, limits_from
 from server_ext.news import News
+from server_ext.observe.readiness import Readiness
 from server_ext.redis_line import RedisLine
 from server_ext.services.changes import Change
+from server_ext.services.known_actors import KnownActors
 from server_ext.settings import Settings
 from server_ext.supervisor import WorkerProcess
-
-if TYPE_CHECKING:
-    from server_ext.services.known_actors import KnownActors
 
 EXPORT_THREADS = WATCH_THREADS = 2
 EXPORT_TIMEOUT_S = 600
@@ -70,6 +68,7 @@ class Runtime:
         exports: Connections of exports, which may take minutes, and `export_pool` their threads.
         watch: Connections of what must answer when all others are busy, and `watch_pool` its threads.
         actors: Who showed which credential.
+        readiness: Whether load balancers may send requests.
         cache: Values that need not be read again, as long as `news` does not say that they have changed.
         limiter: Who may ask how often.
         worker: The worker process of this server, unless it was told to have none.
@@ -88,6 +87,7 @@ class Runtime:
     exports: Database
     watch: Database
     actors: KnownActors
+    readiness: Readiness
     export_pool: ThreadPoolExecutor
     watch_pool: ThreadPoolExecutor
     listener: Listener | None = None
@@ -102,8 +102,6 @@ class Runtime:
         keys = load_ring(settings.keys_path)
         database = Database(services.database_url, pool_size=pool_size + 1, keys=keys)
         doorbell = Doorbell(services.redis_url)
-        from server_ext.services.known_actors import KnownActors
-
         watch = Database(services.database_url, pool_size=WATCH_THREADS, keys=keys)
         installation = installation_id(services.database_url)
         cache = Cache(Shared(RedisLine(services.redis_url), installation, seal_key(keys)))
@@ -121,6 +119,7 @@ class Runtime:
             exports=Database(services.database_url, EXPORT_THREADS, keys=keys, statement_timeout_s=EXPORT_TIMEOUT_S),
             watch=watch,
             actors=KnownActors(watch),
+            readiness=Readiness(watch.ping),
             export_pool=ThreadPoolExecutor(EXPORT_THREADS, thread_name_prefix="promptcards-export"),
             watch_pool=ThreadPoolExecutor(WATCH_THREADS, thread_name_prefix="promptcards-watch"),
         )

@@ -216,6 +216,8 @@ class Dispatch:
 
     def _limit(self, actor: Actor | None, right: Right | None) -> None:
         limiter, kind = self._runtime.limiter, self._operation.limit
+        if kind == "none":
+            return
         if actor is None or kind in ("login", "refresh"):
             kind = kind if kind in ("login", "refresh") else "anonymous"
             self._count(limiter.check(kind, self._incoming.address))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from server_ext.runtime import Runtime
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-Limit = Literal["anonymous", "login", "refresh", "authenticated", "export", "key_test", "invitation"]
+Limit = Literal["anonymous", "login", "refresh", "authenticated", "export", "key_test", "invitation", "none"]
 Use = TypeVar("Use", bound=Callable[..., Any])
 UPLOAD_BYTES = 64_000_000
 
@@ -123,7 +123,7 @@ class Operation:
         status: Status of success, unless the function sets another on the call.
         also: Other statuses of success.
         refuses: Statuses of refusal that follow from nothing else here: 404 without a parameter in the path, 409.
-        limit: Class of the rate limit.
+        limit: Class of the rate limit; ``none`` for what costs nothing however often it is asked.
         idempotent: Whether ``Idempotency-Key`` is honoured.
         conditional: Whether ``If-Match`` is needed.
         etag: Whether the answer has an ETag.

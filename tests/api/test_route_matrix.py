@@ -80,6 +80,7 @@ def test_only_few_operations_are_for_anybody() -> None:
         "POST auth/logout",
         "POST invitations/accept",
         "GET openapi.json",
+        "GET ready",
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
 
@@ -21,3 +23,13 @@ class Health(Struct, frozen=True):
     user: str
     queue: int
     worker: str
+
+
+class Ready(Struct, frozen=True):
+    """A server that load balancers may send requests to.
+
+    Attributes:
+        status: ``ok``; what is not ok answers with 503.
+    """
+
+    status: Literal["ok"]
