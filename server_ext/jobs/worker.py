@@ -23,6 +23,9 @@ log = logging.getLogger("promptcards.worker")
 class PromptCardsWorker(Worker):
     """RQ's forking worker; on a warm shutdown its job hands the task back instead of being waited for."""
 
+    # RQ's pauses grow to a minute while Redis is away: so long nobody would be working after it has come back.
+    max_connection_wait_time = 2.0
+
     def handle_warm_shutdown_request(self) -> None:
         """Ask the running job to stop where it is; what it has is recorded, the rest goes back to the queue."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]

@@ -7,12 +7,15 @@ import itertools
 import signal
 import time
 from collections.abc import Iterator
+from http.client import HTTPConnection, IncompleteRead
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from server_ext.embedded import valkey
-from tests.server.serving import Answer, Client, Load, Served, served
+from tests.server.busy import new_card
+from tests.server.serving import API, TOKEN, Answer, Client, Load, Served, served
 from tests.support import wait_for
 
 CARDS = "workspaces/personal/cards"
@@ -178,3 +181,42 @@ def test_redis_may_be_flushed_at_any_time(server: Served) -> None:
     assert client.ask("GET", fetch).json["version"] == mover.version
     creator.check(client)
     mover.check(client)
+
+
+def test_a_run_goes_on_after_postgres_and_redis_have_ended(server: Served) -> None:
+    client = server.client()
+    name = f"r{uuid4().hex[:8]}"
+    assert client.ask("POST", CARDS, card(name, "Say hello to")).status == 201
+    for number in range(60):
+        case = {"variables": {"who": f"Ada {number}"}, "assertions": [{"type": "contains", "value": "Ada"}]}
+        assert client.ask("POST", f"{CARDS}/{name}/cases", case).status == 201
+    plan = {"card": name, "models": ["simulated:steady?latency_ms=400&spread=0"], "concurrency": 2}
+    run = client.ask("POST", "workspaces/personal/runs", plan).json["id"]
+
+    def look() -> Any:
+        answer = client.ask("GET", f"workspaces/personal/runs/{run}")
+        return answer.json if answer.status == 200 else None
+
+    wait_for(lambda: look()["counts"]["done"] >= 4)
+    server.end_postgres(signal.SIGKILL)
+    server.end_valkey(signal.SIGKILL)
+    wait_for(lambda: client.ask("GET", CARDS).status == 503)
+    server.start_services()
+    wait_for(lambda: (found := look()) and found["status"] == "completed", 120)
+    assert look()["counts"]["done"] == 60
+
+
+def test_an_export_is_cut_off_when_postgres_ends(server: Served) -> None:
+    new_card(server, 60_000)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
+    path = f"{API}/{CARDS}/busy/cases/export?format=jsonl"
+    connection.request("GET", path, headers={"Authorization": f"token {TOKEN}"})
+    answer = connection.getresponse()
+    assert answer.status == 200
+    assert answer.read(1000)
+    server.end_postgres(signal.SIGKILL)
+    with pytest.raises((IncompleteRead, ConnectionError)):
+        answer.read()
+    connection.close()
+    server.start_services()
+    assert recovered(server) < RECOVERY_S
