@@ -16,6 +16,7 @@ from traitlets.config import Config
 from server_ext.app import PromptCards
 from server_ext.embedded import Services
 from server_ext.settings import Settings
+from tests.api.declared import check_declared
 from tests.support import Tenant
 
 
@@ -34,7 +35,7 @@ class Answer:
 
 
 class Api:
-    """Requests with the token; nothing is raised for a status."""
+    """Requests with the token; nothing is raised for a status that the OpenAPI document declares."""
 
     def __init__(self, client: Any, base: str, token: dict[str, str], workspace: str) -> None:
         self.client, self.base, self.token = client, base, token
@@ -55,7 +56,9 @@ class Api:
             raise_error=False,
             request_timeout=60,
         )
-        return Answer(response.code, response.headers, response.body)
+        answer = Answer(response.code, response.headers, response.body)
+        check_declared(method, path, answer.status, answer.headers, answer.json)
+        return answer
 
     async def get(self, path: str, **more: Any) -> Answer:
         """GET a path below the workspace."""
