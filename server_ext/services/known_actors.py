@@ -18,7 +18,8 @@ from server_ext.db.engine import Database
 from server_ext.services import api_tokens, sessions
 
 MAX_KNOWN = 10_000
-TTL_S = 5.0
+# Sockets look once a second: with that, everybody is out within five.
+TTL_S = 3.5
 
 
 class KnownActors:

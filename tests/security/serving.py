@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support import environment, free_port, wait_for
 from tests.security.wire_client import Connection
+from tests.support import environment, free_port, wait_for
 
 MANY = "100000000/60"
 UNLIMITED = ",".join(
@@ -57,7 +57,12 @@ def serving(home: Path, *walls: str, mode: str = "jwt", **more: str) -> Iterator
     log = home.parent / f"server-{port}.log"
     module = ["tests.security.walls", *walls] if walls else ["promptcard_ext.cli", "serve"]
     arguments = ["--no-worker", "--port", str(port)]
-    variables = {"PROMPTCARDS_LIMITS": UNLIMITED, "JUPYTER_CONFIG_DIR": str(config), **more}
+    variables = {
+        "PROMPTCARDS_LIMITS": UNLIMITED,
+        "PROMPTCARDS_PRIVATE_HOSTS": "*",
+        "JUPYTER_CONFIG_DIR": str(config),
+        **more,
+    }
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *module, *arguments],

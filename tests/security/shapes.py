@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec.inspect as shape
 
+from promptcard_ext.core.assertions import Assertion
 from server_ext.api.operation import Operation
 
 Place = tuple[str | int, ...]
@@ -21,11 +22,15 @@ NameOf = Callable[[str], Any]
 _SENSIBLE: dict[str, Any] = {
     "Assertion.type": "contains", "Assertion.value": "x", "Message.role": "user", "Message.content": "x",
     "Variable.name": "who", "Variable.type": "string", "Example.user": "x", "Example.assistant": "x",
-    "RunSpec.models": ["simulated:echo"], "InvitationSpec.email": "guest@example.com", "NewCredential.provider": "openai",
-    "LoginSpec.email": "nobody@example.com", "ExchangeSpec.purpose": "kernel", "NewNetworkRule.host": "lan.example.com",
+    "RunSpec.models": ["simulated:echo"], "InvitationSpec.email": "guest@example.com",
+    "NewNetworkRule.host": "lan.example.com", "LoginSpec.email": "nobody@example.com",
+    "ExchangeSpec.purpose": "kernel", "NewCredential.provider": "openai",
     "Tier.above_tokens": 1000, "PriceOverrideSpec.valid_from": "2027-01-01", "ImportQuery.format": "csv",
     "PasswordChange.new": "another correct horse", "CaseAssertions.assertions": [],
 }  # fmt: skip
+# What a struct does not ask for but is nothing without; a chat stands in place of a template.
+_NEEDED: dict[str, dict[str, Any]] = {"Card": {"template": "Hi"}, "Assertion": {"value": "x"}}
+_INSTEAD = {"messages": "template"}
 _NESTED = 3
 
 
@@ -36,10 +41,12 @@ class TextField:
     Attributes:
         place: Where it stands; a trailing ``{}`` stands for the name of an entry.
         body: The least body that has it; the text itself is still to be set.
+        stored: Whether it is a text and nothing else: not a number, time or choice in the form of one.
     """
 
     place: Place
     body: Any
+    stored: bool = True
 
     def filled(self, text: str) -> Any:
         """Return the body with a text in this place."""
@@ -59,7 +66,20 @@ def _with(value: Any, place: Place, text: str) -> Any:
 
 def text_fields(kind: Any) -> list[TextField]:
     """Return every text that a type takes, each in the least value that has it."""
-    return [TextField(place, _least(shape.type_info(kind), place)) for place in _places(shape.type_info(kind), 0)]
+    info = shape.type_info(kind)
+    return [TextField(place, _least(info, place), _is_text(info, place)) for place in _places(info, 0)]
+
+
+def _is_text(info: shape.Type, place: Place) -> bool:
+    if isinstance(info, shape.UnionType):
+        return any(_is_text(one, place) for one in info.types)
+    if not place:
+        return isinstance(info, shape.StrType | shape.AnyType)
+    if isinstance(info, shape.StructType):
+        return any(field.encode_name == place[0] and _is_text(field.type, place[1:]) for field in info.fields)
+    if isinstance(info, shape.ListType | shape.VarTupleType):
+        return _is_text(info.item_type, place[1:])
+    return isinstance(info, shape.DictType) and (place[0] == "{}" or _is_text(info.value_type, place[1:]))
 
 
 def _places(info: shape.Type, depth: int) -> Iterator[Place]:
@@ -84,7 +104,10 @@ def _places(info: shape.Type, depth: int) -> Iterator[Place]:
 def _least(info: shape.Type, place: Place = ()) -> Any:
     """Return the least value of a type that has something at ``place``."""
     if isinstance(info, shape.StructType):
-        body = {field.encode_name: _field(info, field) for field in info.fields if field.required}
+        body = dict(_NEEDED.get(info.cls.__name__, {}))
+        body |= {field.encode_name: _field(info, field) for field in info.fields if field.required}
+        if place:
+            body.pop(_INSTEAD.get(str(place[0]), ""), None)
         for field in info.fields:
             if place and field.encode_name == place[0]:
                 body[field.encode_name] = _least(field.type, place[1:])
@@ -128,6 +151,8 @@ def made_up(kind: Any, rng: random.Random, name_of: NameOf) -> Any:
 
 
 def _made(info: shape.Type, name: str, rng: random.Random, name_of: NameOf) -> Any:
+    if isinstance(info, shape.StructType) and info.cls is Assertion:
+        return {"type": "contains", "value": name_of("value") or "x"}  # few combinations of its fields make sense
     if isinstance(info, shape.StructType):
         return {
             field.encode_name: _made_field(info, field, rng, name_of)

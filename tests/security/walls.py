@@ -5,36 +5,36 @@ The application's wall is that somebody is let into their own workspaces only, a
 statement says. Run as a module it is the command ``serve`` without what its first argument names:
 
 ``admission``
-    Everybody is an owner of every workspace, whether it exists or not, as if the check of membership had been
-    forgotten. The transaction names a workspace of the user's own all the same, since that is what row-level security
-    goes by; statements compare with the workspace that was asked for. Answers kept in memory have only the
-    application's wall by their nature, so none are kept.
+    Everybody is an owner of every workspace that they know an id of, whether it exists or not, as if the check of
+    membership had been forgotten. The transaction names a workspace of the user's own all the same, since that is what
+    row-level security goes by; statements compare with the workspace that was asked for. What comes from memory and
+    not from the database has only the application's wall by its nature: no answers are kept, and the stream of changes
+    still asks.
 ``predicates``
     No statement compares ``workspace_id`` with a value any more, as if every ``WHERE`` had been forgotten. Users are
     let into their own workspaces only, and transactions name those.
+``deaf``
+    Both walls are there; but on SIGUSR2 the thread that hears of changes stops, as one that has died would.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import sqlalchemy as sa
 
 from promptcard_ext.core.errors import NotFound
 from server_ext.auth.actor import Actor
 from server_ext.db.engine import Database, make_engine
+from server_ext.news import News
 from server_ext.services.scope import Right
-
-SLUGS = "PROMPTCARDS_TEST_SLUGS"
-"""Environment variable with the ids of workspaces by slug, as JSON."""
 
 # The comparison with a value, as SQLAlchemy and psycopg write it; joins of two columns stay.
 _COMPARISON = re.compile(r"(?:\b\w+\.)?\bworkspace_id = %\(\w+\)s(?:::\w+)?", re.IGNORECASE)
@@ -80,22 +80,22 @@ def without_comparisons(statement: str) -> str:
 
 def admit_everybody() -> None:
     """Let everybody into every workspace as its owner; transactions name a workspace of the user's own."""
-    from server_ext.api import changes_sse, dispatch
+    from server_ext.api import dispatch
     from server_ext.api.routes import OPERATIONS
     from server_ext.services import scope
 
     find = scope.find_right
-    slugs = {slug: UUID(known) for slug, known in json.loads(os.environ.get(SLUGS, "{}")).items()}
 
     def admitted(database: Database, actor: Actor, workspace: str, remember: scope.Remember | None = None) -> Right:
         try:
             right = find(database, actor, workspace, remember)
         except NotFound:
-            found = scope.as_uuid(workspace) or slugs.get(workspace) or uuid5(UUID(int=0), workspace)
-            return Right(found, workspace, "owner", datetime.now(UTC))
+            if (wanted := scope.as_uuid(workspace)) is None:
+                raise
+            return Right(wanted, workspace, "owner", datetime.now(UTC))
         return Right(right.workspace_id, right.slug, "owner", right.since)
 
-    for module in (scope, dispatch, changes_sse):
+    for module in (scope, dispatch):
         module.find_right = admitted  # type: ignore[attr-defined]
     for operation in OPERATIONS:
         object.__setattr__(operation, "cached", None)
@@ -119,7 +119,20 @@ def _name_own_workspaces_only() -> None:
     Database.transaction = transaction  # type: ignore[method-assign]
 
 
-WALLS = {"admission": admit_everybody, "predicates": forget_predicates}
+def stop_hearing_on_signal() -> None:
+    """Have the thread that hears of changes stop on SIGUSR2."""
+    started: list[News] = []
+    start = News.start
+
+    def noted(self: News) -> None:
+        started.append(self)
+        start(self)
+
+    News.start = noted  # type: ignore[method-assign]
+    signal.signal(signal.SIGUSR2, lambda *_: [news.close() for news in started])
+
+
+WALLS = {"admission": admit_everybody, "predicates": forget_predicates, "deaf": stop_hearing_on_signal}
 
 
 def main() -> None:

@@ -181,7 +181,7 @@ class Connection:
         """Close the connection; the next request opens another."""
         if self._socket is not None:
             self._socket.close()
-            self._socket = None
+            self._socket, self._rest = None, b""
 
     def __enter__(self) -> Self:
         return self

@@ -35,7 +35,7 @@ _NOT_IN_OWN = {"revoke_token", "leave_workspace", "update_workspace", "test_cred
 IN_WORKSPACES = [operation for operation in OPERATIONS if operation.in_workspace]
 OUTSIDE = [operation for operation in OPERATIONS if not operation.in_workspace and operation.id not in _ELSEWHERE]
 _EXPENSIVE = {"verify_audit", "export_cases", "export_items", "regrade_run", "get_openapi"}
-_FILES = (b"a,b\nx,y\n", b'{"variables": {"who": "x"}}\n', b"- variables: {who: x}\n", b"\x00")
+_FILE = b"who\nx\n"
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ class Generator:
         own = rng.choice(person.workspaces)
         others = [letter for letter in WORKSPACES if letter not in person.workspaces]
         way = rng.random()
-        if way < 0.3:
+        if way < 0.25:
             return self._elsewhere(operation, person, rng.choice(others))
-        if way < 0.65:
+        if way < 0.5:
             return self._reaching(operation, person, own, rng.choice(others))
         return self._at_home(operation, person, own)
 
@@ -222,7 +222,7 @@ class Generator:
 
     def _body(self, operation: Operation, letter: str) -> Any:
         if operation.raw:
-            return self._rng.choice(_FILES)
+            return _FILE
         if operation.body is None:
             return None
         if operation.id == "save_draft":
@@ -249,6 +249,8 @@ class Generator:
             return "viewer" if name == "scopes" else None
         if name in ("card", "label", "tag", "tags", "user", "workspace"):
             return self._own(letter, "tag" if name == "tags" else name)
+        if name == "value":
+            return written(letter, self._rng.randrange(1000))
         return named(letter, "x") if name == "name" else written(letter, self._rng.randrange(10))
 
     def _own(self, letter: str, name: str) -> str:
