@@ -185,6 +185,13 @@ async def test_the_answers_of_a_day_are_as_declared(api: Api) -> None:
         assert answer.status == status, (method, path, answer.status, answer.json)
 
 
+async def test_a_state_that_is_known_already_is_not_sent_again(api: Api, tenant: Tenant) -> None:
+    tenant.fill(1)
+    known = (await api.get("cards/greet")).headers["ETag"]
+    answer = await api.get("cards/greet", headers={"If-None-Match": known})
+    assert (answer.status, answer.raw) == (304, b"")
+
+
 async def test_an_undeclared_answer_is_noticed(api: Api, tenant: Tenant) -> None:
     from tests.api.declared import check_declared
 
