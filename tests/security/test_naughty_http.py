@@ -2,7 +2,7 @@
 
 CI takes a share of all combinations that changes with the seed; all of them on demand::
 
-    PROMPTCARDS_NAUGHTY=all .venv/bin/python -m pytest tests/security/test_naughty_http.py -s
+    PROMPTCARDS_TEST_NAUGHTY=all .venv/bin/python -m pytest tests/security/test_naughty_http.py -s
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ from tests.support import ECHO, Tenant, greetings, new_tenant, temporary_home
 # The way counts here; the services take the largest.
 TEXTS = [text for text in texts() if len(text) <= 10_000]
 WANTED = 20_000
-ALL = os.environ.get("PROMPTCARDS_NAUGHTY") == "all"
-SEED = int(os.environ.get("PROMPTCARDS_NAUGHTY_SEED") or 20261128)
+ALL = os.environ.get("PROMPTCARDS_TEST_NAUGHTY") == "all"
+SEED = int(os.environ.get("PROMPTCARDS_TEST_NAUGHTY_SEED") or 20261128)
 THREADS = 6
 EMAIL, PASSWORD = "naughty@example.com", "correct horse battery"
 PRICE = PriceOverrideSpec("openai", "m", Decimal(1), Decimal(2), date(2020, 1, 1), "contract")
