@@ -149,7 +149,11 @@ class Limiter:
             found = self._line.run(SCRIPT, [key], arguments)
         except NoScriptError:
             self._line.load(SCRIPT)
-            found = self._line.run(SCRIPT, [key], arguments)
+            try:
+                found = self._line.run(SCRIPT, [key], arguments)
+            except NoScriptError as error:
+                # Scripts vanish as soon as they are there: no Redis to count with.
+                raise RedisAway from error
         granted, room, full_in_us, next_in_us = found
         return Verdict(granted, room, full_in_us / 1e6, next_in_us / 1e6)
 
