@@ -88,6 +88,11 @@ class OperationHandler(PromptCardsHandler):
         if answer.status == 204:
             self.clear_header("Content-Type")
             self.finish()
+        elif self.request.method == "GET" and self.check_etag_header():
+            # tornado looks at If-None-Match by itself only where it has made the tag by itself.
+            self.clear_header("Content-Type")
+            self.set_status(304)
+            self.finish()
         else:
             self.finish(answer.body)
 
