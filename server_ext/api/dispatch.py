@@ -23,7 +23,7 @@ from server_ext.runtime import Runtime
 from server_ext.services import audit, export_turn, idempotency
 from server_ext.services.idempotency import Kept
 from server_ext.services.precondition import if_match, tag_of
-from server_ext.services.scope import Right, Scope, find_right
+from server_ext.services.scope import Right, Scope, find_right, right_among
 
 MAX_PARAMETER = 300
 
@@ -72,7 +72,9 @@ class Dispatch:
         rights = runtime.cache.find("perms", None, str(actor.user_id))
         if rights is None:
             return None
-        right = find_right(runtime.database, actor, incoming.path["workspace"], lambda _user, _load: rights)
+        right = right_among(rights, actor, incoming.path["workspace"])
+        if right is None:
+            return None
         require(right.role, operation.action, actor.scopes)
         key = operation.cached(incoming.path, read_query(incoming.query, operation.query))
         body = runtime.cache.find("cards", right.workspace_id, key) if key else None

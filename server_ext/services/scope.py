@@ -74,13 +74,23 @@ def find_right(database: Database, actor: Actor, workspace: str, remember: Remem
     def load() -> bytes:
         return msgspec.json.encode(_rights(database, actor.user_id))
 
-    known = msgspec.json.decode(remember(actor.user_id, load) if remember else load(), type=list[Right])
+    right = right_among(remember(actor.user_id, load), actor, workspace) if remember else None
+    if right is None:
+        # What is remembered may be from before another server made the workspace: nobody is refused by it.
+        right = right_among(load(), actor, workspace)
+    if right is None:
+        raise missing("workspace", workspace)
+    return right
+
+
+def right_among(known: bytes, actor: Actor, workspace: str) -> Right | None:
+    """Return the right in a workspace that is among a user's remembered ones and that the credential opens."""
     wanted = as_uuid(workspace)
-    for right in known:
+    for right in msgspec.json.decode(known, type=list[Right]):
         named = right.workspace_id == wanted if wanted else right.slug == workspace
         if named and actor.workspace_id in (None, right.workspace_id):
             return right
-    raise missing("workspace", workspace)
+    return None
 
 
 def _rights(database: Database, user_id: UUID) -> list[Right]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from promptcard_ext.core.card import Card
 from server_ext.app import PromptCards
-from server_ext.services import cards
+from server_ext.auth.actor import Actor
+from server_ext.db.engine import Database
+from server_ext.services import cards, workspaces
 from tests.api.conftest import Api
 from tests.support import Tenant
 
@@ -28,3 +32,14 @@ async def test_a_workspace_that_was_just_made_is_there(api: Api, extension: Prom
         made = await api.ask("POST", "workspaces", {"name": f"Workspace {number}"})
         assert made.status == 201
         assert (await api.ask("GET", f"workspaces/{made.json['id']}")).status == 200
+
+
+async def test_nobody_is_refused_by_what_a_server_remembers_from_before_the_workspace_was_made(
+    api: Api, extension: PromptCards, me: Actor, database: Database
+) -> None:
+    runtime = await extension.ready(30)
+    assert (await api.get("cards")).status == 200  # rights are remembered from here on
+    runtime.news.close()
+    runtime.cache.heard(time.monotonic())  # as if nothing had happened
+    made = workspaces.create(database, me, "Made elsewhere")
+    assert (await api.ask("GET", f"workspaces/{made.slug}")).status == 200
