@@ -166,7 +166,9 @@ class RunHandle:
 
     @property
     def status(self) -> str:
-        """``queued``, ``running``, ``pausing``, ``paused``, ``cancelling``, ``completed``, ``cancelled`` or ``failed``."""
+        """``queued``, ``running``, ``pausing``, ``paused``, ``cancelling``, and at the end ``completed``, ``cancelled``
+        or ``failed``.
+        """
         with self._lock:
             return self._status
 
