@@ -86,6 +86,11 @@ class Http:
         self._session: aiohttp.ClientSession | None = None
         self._urls: dict[str, URL] = {}
 
+    @property
+    def guarded(self) -> bool:
+        """Whether not everything may be called."""
+        return self._guard is not None
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.endpoint}>"
 

@@ -1,4 +1,4 @@
-"""The list of models that an endpoint offers."""
+"""The list of models of an endpoint that only our own guarded connections may reach."""
 
 from __future__ import annotations
 

@@ -129,15 +129,15 @@ class Dispatch:
         Raises:
             RateLimited: The workspace has a file made already (``export_busy``).
         """
-        if right is not None:
-            # How much it will be is not known yet; that it leaves the server is.
-            audit.record_apart(
-                self._runtime.database, call.actor, right.workspace_id, right.role,
-                "export.made", "operation", self._operation.id, path=self._operation.path.format(**call.path)[:200],
-            )  # fmt: skip
         scope = self._enter(stack, call, right)
         if scope is not None:
             export_turn.take(scope)
+            # How much it will be is not known yet; that it leaves the server is. By a transaction of its own: the trail
+            # is not to wait until the last byte has left.
+            audit.record_apart(
+                self._runtime.database, call.actor, scope.workspace_id, scope.role,
+                "export.made", "operation", self._operation.id, path=self._operation.path.format(**call.path)[:200],
+            )  # fmt: skip
         made: Download = self._operation.use(call)
         # Before the transaction ends: a cursor that is closed when its generator is collected would do so in another.
         stack.callback(_closed, made.chunks)

@@ -198,7 +198,7 @@ def test_the_list_is_not_asked_through_a_proxy(stub: Stub, monkeypatch: pytest.M
         (Behaviour(body=b"not json"), "broken_reply"),
         (Behaviour(body=json.dumps({"models": 5}).encode()), "broken_reply"),
         (Behaviour(body=b"[]"), "broken_reply"),
-        (Behaviour(cut_at=5), "broken_reply"),
+        (Behaviour(cut_at=5), "provider_unreachable"),
     ],
     ids=["500", "redirect", "not-json", "number", "list", "cut"],
 )

@@ -186,7 +186,7 @@ def test_models_are_listed_in_order(stub: Stub) -> None:
         (Behaviour(body=b"<html>hello</html>", headers={"Content-Type": "text/html"}), "broken_reply"),
         (Behaviour(body=b"[]"), "broken_reply"),
         (Behaviour(body=b"not json"), "broken_reply"),
-        (Behaviour(cut_at=5), "broken_reply"),
+        (Behaviour(cut_at=5), "provider_unreachable"),
     ],
     ids=["401", "500", "redirect", "html", "list", "not-json", "cut"],
 )

@@ -15,6 +15,7 @@ from promptcard_ext.providers.http import Http
 from promptcard_ext.providers.json_text import to_json
 from promptcard_ext.providers.listing import models_of
 from promptcard_ext.providers.ollama.address import OLLAMA_URL, address
+from promptcard_ext.providers.ollama.listing import models_at
 from promptcard_ext.providers.ollama.reply import Chat
 from promptcard_ext.providers.ollama.request import fields
 from promptcard_ext.providers.outbound import Guard
@@ -77,7 +78,10 @@ class Ollama:
 
     async def list_models(self) -> list[str]:
         """Return the models that are pulled; see `core.ports.Provider`."""
-        return await models_of(self._http, "/api/tags", "models", "model")
+        # The official client resolves names itself, past the guard.
+        if self._http.guarded:
+            return await models_of(self._http, "/api/tags", "models", "model")
+        return await models_at(self._url, self._http.refusal)
 
     async def close(self) -> None:
         """Close connections."""

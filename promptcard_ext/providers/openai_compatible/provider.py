@@ -18,6 +18,7 @@ from promptcard_ext.providers.http import Http, has_credentials
 from promptcard_ext.providers.json_text import to_json
 from promptcard_ext.providers.listing import models_of
 from promptcard_ext.providers.openai_compatible import request as asked
+from promptcard_ext.providers.openai_compatible.listing import models_at
 from promptcard_ext.providers.openai_compatible.reply import reply, tokens
 from promptcard_ext.providers.openai_compatible.stream import Stream
 from promptcard_ext.providers.outbound import Guard
@@ -111,7 +112,10 @@ class OpenAICompatible:
     async def list_models(self) -> list[str]:
         """Return the models that the endpoint offers; see `core.ports.Provider`."""
         self._need_key()
-        return await models_of(self._http, "/models", "data", "id")
+        # The official client resolves names itself, past the guard.
+        if self._http.guarded:
+            return await models_of(self._http, "/models", "data", "id")
+        return await models_at(self._url, self._key, self._http.refusal)
 
     async def close(self) -> None:
         """Close connections."""

@@ -89,3 +89,6 @@ alter table runs force row level security;
 alter table test_executions force row level security;
 select pc.isolate('rollup_users');
 grant select, insert, update on rollup_users to pc_app;
+
+-- Answers are kept for all requests that name a key (00_idempotency.sql), not only for runs.
+alter table runs drop column idempotency_key;
