@@ -42,7 +42,7 @@ def test_the_migrations_make_the_tables_that_the_program_knows(owner: sa.Engine)
         "alter table runs alter column name set default 'x'",
         "alter table generations alter column tokens_input type integer",
         "alter table card_labels drop constraint card_labels_workspace_id_card_id_version_id_fkey",
-        "alter table runs drop constraint runs_workspace_id_idempotency_key_key",
+        "alter table card_versions drop constraint card_versions_workspace_id_card_id_version_key",
         "drop index runs_card_idx",
     ],
 )
