@@ -12,6 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -82,6 +83,9 @@ class News:
     def close(self) -> None:
         """Stop listening; the cache is off from then on."""
         self._stop.set()
+        with suppress(psycopg.Error), psycopg.connect(self._url, autocommit=True, connect_timeout=1) as connection:
+            # The thread, which sleeps while it listens, hears this; without it, it stops a fifth of a second later.
+            connection.execute("select pg_notify(%s, '-inf')", [self._proofs])
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
