@@ -174,7 +174,7 @@ class RateLimited(PromptCardError):
 
     code = "rate_limited"
 
-    def __init__(self, message: str, *, retry_after_s: float, hint: str = "", code: str | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_s: float = 1.0, hint: str = "", code: str | None = None) -> None:
         super().__init__(message, hint=hint, code=code)
         self.retry_after_s = retry_after_s
 

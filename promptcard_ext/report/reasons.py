@@ -118,6 +118,9 @@ REASONS = {
     "too_slow": "the answer took too long",
     "transform_failed": "the part of the answer that is judged could not be taken out of it",
     "unknown_tool": "the answer calls a tool that was not offered",
+    # What a workspace allows.
+    "address_refused": "the workspace may not call this address",
+    "credential_missing": "the workspace has no key for this provider",
     # Repeats and metrics.
     "formula_undefined": "the formula has no value, as in a division by zero",
     "metric_ambiguous": "two metrics are written alike in the formula",

@@ -27,7 +27,7 @@ BEFORE_THE_RUN = {
     "assertion_unknown", "derived_metric_invalid", "include_circle", "include_too_deep", "include_unresolved",
     "reducer_unknown", "results_twice",
     "run_options", "template_too_long", "unknown_provider", "json_schema",
-    "card_invalid", "file_invalid", "not_found", "run_error", "setup_error",
+    "prompt_stale", "rate_limited", "card_invalid", "file_invalid", "not_found", "run_error", "setup_error",
 }  # fmt: skip
 
 

@@ -11,6 +11,8 @@ from promptcard_ext.core.assertions.base import NO_TEXT, PASSED, Assertion, Chec
 from promptcard_ext.core.results import Outcome
 
 MAX_PARTS = 1_000
+# What is longer is mostly a quote that was never closed.
+MAX_PART_CHARS = 131_072
 
 
 def text_value(assertion: Assertion) -> str:
@@ -46,6 +48,8 @@ def text_values(assertion: Assertion) -> tuple[str, ...]:
     texts = [_as_text(part) for part in parts]
     if len(texts) > MAX_PARTS:
         raise assertion.invalid(f"'value' has {len(texts):,} texts; the limit is {MAX_PARTS:,}")
+    if any(text and len(text) > MAX_PART_CHARS for text in texts):
+        raise assertion.invalid(f"a text in 'value' has more than {MAX_PART_CHARS:,} characters")
     if not all(texts):
         raise assertion.invalid("a text in 'value' is empty (every answer contains it) or no text")
     return tuple(text for text in texts if text)
