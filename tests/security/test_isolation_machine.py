@@ -80,7 +80,9 @@ def test_nobody_sees_anything_of_another_workspace(site: Site) -> None:
     # It would prove little if hardly anything was answered.
     assert sum(count for status, count in found.statuses.items() if status < 300) > COUNT / 10
     if COUNT >= 20_000:
-        assert {one.id for one in IN_WORKSPACES if not found.succeeded[one.id]} <= SELDOM
+        never = {one.id for one in IN_WORKSPACES if not found.succeeded[one.id]} - SELDOM
+        # Threads take turns as they like, so that one or the other may be unlucky throughout.
+        assert len(never) <= 2, never
 
 
 @pytest.mark.parametrize("wall", ["admission", "predicates"])

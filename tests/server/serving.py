@@ -157,9 +157,9 @@ class Load:
                 self.odd.append(answer)
         return answer
 
-    def seen(self, status: int, more: int = 1) -> None:
-        """Wait until ``more`` answers of a status have come."""
-        enough = self.statuses[status] + more
+    def seen(self, status: int, more: int = 1, *, since: int | None = None) -> None:
+        """Wait until ``more`` answers of a status have come, counted from now or from how many there were before."""
+        enough = (self.statuses[status] if since is None else since) + more
         try:
             wait_for(lambda: self.statuses[status] >= enough or self._problems)
         except AssertionError as error:
