@@ -63,6 +63,7 @@ async def bare(port: int) -> None:
 
 
 def main() -> None:
+    """Serve until the process is ended."""
     global BODY
     kind, port, file = sys.argv[1:4]
     BODY = Path(file).read_bytes()

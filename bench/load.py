@@ -35,6 +35,7 @@ class Asker(asyncio.Protocol):
         self.transport.write(self.load.next_request())  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
+        """Count an answer once it is whole, and ask again."""
         self.buffer += data
         if not self.needed:
             head, found, _ = self.buffer.partition(b"\r\n\r\n")
@@ -81,6 +82,7 @@ class Load:
         self.latencies.append(seconds)
 
     async def run(self) -> dict[str, Any]:
+        """Ask until the time is over, and return rates and latencies."""
         began = time.perf_counter()
         self.until = began + self.seconds
         loop = asyncio.get_running_loop()
