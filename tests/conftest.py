@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from redis import Redis
 
+from promptcard_ext.core.assertions import python
 from server_ext.auth.actor import Actor
 from server_ext.db.engine import Database
 from server_ext.embedded import Services
@@ -31,6 +32,13 @@ hypothesis.settings.load_profile("no deadline")
 
 NewActor = Callable[..., Actor]
 StartWorker = Callable[..., Program]
+
+
+@pytest.fixture(autouse=True)
+def python_forbidden() -> Iterator[None]:
+    """What one test allowed its process, as every run of the user's own does, must not hold for the next."""
+    yield
+    python.forbid()
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,14 @@ nothing rather than everything. The settings are local to the transaction: a poo
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import sqlalchemy as sa
 
 from promptcard_ext.core.errors import SetupError
@@ -21,9 +23,6 @@ from server_ext.keys import KeyRing
 
 ANNOUNCED = "announced"
 """Where a connection notes what its transaction has announced."""
-_NAME_TENANT = sa.text(
-    "select set_config('app.workspace_id', :workspace_id, true), set_config('app.user_id', :user_id, true)"
-)
 
 
 class Database:
@@ -47,7 +46,9 @@ class Database:
     def __init__(
         self, url: str, pool_size: int = 8, *, keys: KeyRing | None = None, statement_timeout_s: float = 30
     ) -> None:
-        self._engine = make_engine(url, pool_size=pool_size, statement_timeout_s=statement_timeout_s)
+        self._engine = make_engine(
+            url, pool_size=pool_size, statement_timeout_s=statement_timeout_s, implicit_begin=False
+        )
         self._keys = keys
         self.after_commit: Callable[[Sequence[Any]], None] | None = None
 
@@ -71,7 +72,8 @@ class Database:
         announced: list[Any] = []
         with translated(), self._engine.begin() as connection:
             connection.info[ANNOUNCED] = announced
-            name_tenant(connection, workspace_id, user_id)
+            # One way to the server and back for both.
+            connection.exec_driver_sql(f"begin; {_naming(workspace_id, user_id)}")
             yield connection
         if announced and self.after_commit is not None:
             self.after_commit(announced)
@@ -100,25 +102,52 @@ class Database:
 
 def name_tenant(connection: sa.Connection, workspace_id: UUID | None, user_id: UUID | None) -> None:
     """Let the transaction see another workspace from here on. Only what is about a user's account needs it."""
-    connection.execute(_NAME_TENANT, {"workspace_id": str(workspace_id or ""), "user_id": str(user_id or "")})
+    connection.exec_driver_sql(_naming(workspace_id, user_id))
 
 
-def make_engine(url: str, *, pool_size: int = 8, statement_timeout_s: float = 30) -> sa.Engine:
-    """Return an engine with our time limits and our JSON. Everything but migrations goes through `Database`."""
+def _naming(workspace_id: UUID | None, user_id: UUID | None) -> str:
+    # From numbers, so that whatever a caller may have mistaken for a UUID never becomes a part of a statement.
+    workspace, user = (UUID(int=one.int) if one is not None else "" for one in (workspace_id, user_id))
+    return f"set local app.workspace_id = '{workspace}'; set local app.user_id = '{user}'"
+
+
+def make_engine(
+    url: str, *, pool_size: int = 8, statement_timeout_s: float = 30, implicit_begin: bool = True
+) -> sa.Engine:
+    """Return an engine with our time limits and our JSON. Everything but migrations goes through `Database`.
+
+    Args:
+        implicit_begin: Whether transactions begin by themselves, and not with a statement of the caller's.
+    """
     engine = sa.create_engine(
         sa.make_url(url).set(drivername="postgresql+psycopg"),
         connect_args=_connect_args(statement_timeout_s),
+        # What psycopg calls autocommit is that it sends no BEGIN; what has begun is committed and undone as ever.
+        isolation_level=None if implicit_begin else "AUTOCOMMIT",
         hide_parameters=True,  # an error message may reach a log; a prompt must not
         json_serializer=dump_json,
         json_deserializer=load_json,
         max_overflow=0,
-        pool_pre_ping=True,
         pool_recycle=1800,
         pool_size=pool_size,
         pool_timeout=10,
     )
     sa.event.listen(engine, "handle_error", _close_lost_cursor)
+    sa.event.listen(engine, "checkout", _refuse_lost_connection)
     return engine
+
+
+def _refuse_lost_connection(connection: psycopg.Connection, *_: object) -> None:
+    """Have the pool connect anew where the server has hung up; costs no way to the server, as a ping would.
+
+    Nothing comes unasked over an idle connection but the news that it has ended.
+    """
+    if connection.closed:
+        raise sa.exc.DisconnectionError("This connection is closed.")
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    if poll.poll(0):
+        raise sa.exc.DisconnectionError("The server has closed this connection.")
 
 
 def _close_lost_cursor(error: sa.ExceptionContext) -> None:

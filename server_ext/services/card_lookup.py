@@ -23,12 +23,12 @@ COLUMNS = (
     prompt_cards.c.updated_at,
     prompt_cards.c.archived_at,
 )
-"""What a `CardHead` is made of."""
+"""What a `CardHead` is made of, in the order of its fields."""
 
 
 def head_of(row: Any) -> CardHead:
     """Return the head that a row of `COLUMNS` holds."""
-    return CardHead(**{column.key: getattr(row, column.key) for column in COLUMNS})
+    return CardHead(*row)
 
 
 def is_named(reference: str) -> sa.ColumnElement[bool]:

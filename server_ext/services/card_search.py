@@ -39,7 +39,12 @@ def search(scope: Scope, query: SearchQuery) -> Page[CardFound]:
         .order_by(found.c.rank.desc(), found.c.card_id)
     )
     rows = scope.connection.execute(statement).all()
-    return paging.page(rows, query.limit, lambda row: (row.rank, row.id), lambda row: CardFound(head_of(row), row.rank))
+    return paging.page(rows, query.limit, lambda row: (row.rank, row.id), _found)
+
+
+def _found(row: Any) -> CardFound:
+    *head, rank = row
+    return CardFound(head_of(head), rank)
 
 
 def _behind(ranked: Any, rank: float, card_id: UUID) -> sa.ColumnElement[bool]:

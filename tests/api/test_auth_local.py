@@ -12,7 +12,8 @@ async def test_the_owner_is_known_by_jupyters_token(api: Api, tenant: Tenant) ->
     me = (await api.ask("GET", "auth/me")).json
     assert (me["user"]["id"], me["user"]["email"]) == (str(tenant.actor.user_id), None)
     assert (me["kind"], me["via"]) == ("human", "local")
-    assert tenant.slug in {one["slug"] for one in me["workspaces"]}
+    assert {one["role"] for one in me["workspaces"]} == {"owner"}
+    assert (await api.ask("GET", f"workspaces/{tenant.slug}")).json["role"] == "owner"
 
 
 async def test_a_kernel_exchanges_jupyters_token(api: Api, tenant: Tenant) -> None:

@@ -284,6 +284,10 @@ def _fitting(operation: Operation) -> dict[str, Any]:
     """Return what a body must say besides, so that it can be taken."""
     if operation.id == "create_run":
         return {"card": "free"}
+    if operation.id == "save_card":
+        # Title and description are the card's, and not the version's: another request could write them before they
+        # are read back.
+        return {"name": f"card-{uuid4().hex}"}
     return {"variables": {"n": str(uuid4())}} if operation.id == "add_case" else {}
 
 

@@ -325,7 +325,7 @@ def test_a_session_is_checked_by_one_read(database: Database, person: Actor) -> 
         sessions.check_session(database, claims)
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
-    assert ["set_config" in statement for statement in statements] == [True, False]
+    assert ["set local" in statement for statement in statements] == [True, False]
 
 
 def test_the_database_itself_keeps_sessions_apart(database: Database, person: Actor, me: Actor) -> None:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from server_ext.api.operation import Operation
 from tests.security.isolation.canaries import WORKSPACES, foreign
-from tests.security.isolation.requests import Generator, Pool, Request, stream_targets
+from tests.security.isolation.requests import IN_WORKSPACES, Generator, Pool, Request, stream_targets
 from tests.security.isolation.site import Person, Site
 from tests.security.serving import Server
 from tests.security.wire_client import Connection, Reply, websocket_headers
@@ -21,6 +22,7 @@ from tests.security.wire_client import Connection, Reply, websocket_headers
 THREADS = 6
 # After so many, sessions are begun anew if they are old, and streams opened anew.
 ROUND = 20_000
+RARE_ROUND = 1_000
 # Where an answer says what it made, by operation: the kind of thing, and where its id stands.
 _MADE = {
     "save_card": ("card", ("card_id",)), "create_run": ("run", ("id",)), "retry_errors": ("run", ("id",)),
@@ -29,6 +31,10 @@ _MADE = {
     "create_invitation": ("invitation", ("invitation", "id")), "create_token": ("token", ("api_token", "id")),
     "create_report": ("report", ("id",)),
 }  # fmt: skip
+# Where an answer says what there is: cases are replaced all at once, and the new ones are told in no other way.
+_LISTED = {"list_cases": "case", "list_credentials": "credential", "list_network_rules": "rule"}
+# What is deleted for good. Little would succeed if it was asked for again and again.
+_MORTAL = frozenset({"case", "credential", "rule", "price", "report", "invitation"})
 _CHANGING = re.compile(rb"\r\n(?:X-Request-Id|Date|Ratelimit-[A-Za-z]+|Content-Length|Etag): [^\r]*", re.IGNORECASE)
 _REQUEST_ID = re.compile(rb'"request_id":"[0-9a-f]+"')
 _TRIES = 4
@@ -82,6 +88,7 @@ class Machine:
     def __init__(self, site: Site, server: Server, seed: int, who: Callable[[Person], bool] = lambda _: True) -> None:
         self._server, self._seed, self._who = server, seed, who
         self._people: list[Person] = []
+        self._rare: list[Operation] = []
         self._site, self._pool = site, Pool(site)
         self.findings = Findings()
         self._wanted, self._failed = 0, False
@@ -96,11 +103,17 @@ class Machine:
         """Send at least ``count`` requests, while others of the people listen to the streams.
 
         Args:
-            operations: What must have succeeded once: whoever was unlucky so far gets up to half as many again.
+            operations: What must have succeeded once: what was unlucky until then gets up to half as many again.
         """
         while not self._failed and (self.findings.sent < count or self._lacks(operations, count * 3 // 2)):
             self._people = [person for person in self._site.people() if self._who(person)]
-            self._wanted = self.findings.sent + min(ROUND, max(count - self.findings.sent, 0) or ROUND)
+            if left := max(count - self.findings.sent, 0):
+                self._wanted = self.findings.sent + min(ROUND, left)
+            else:
+                self._rare = [
+                    one for one in IN_WORKSPACES if one.id in operations and not self.findings.succeeded[one.id]
+                ]
+                self._wanted = self.findings.sent + RARE_ROUND
             self._round()
             self._seed += 1
         return self.findings
@@ -119,7 +132,7 @@ class Machine:
             listen()
 
     def _work(self, number: int) -> None:
-        generator = Generator(self._pool, self._people, self._seed * 1000 + number)
+        generator = Generator(self._pool, self._people, self._seed * 1000 + number, self._rare)
         with self._server.connection() as connection:
             try:
                 while self.findings.sent < self._wanted:
@@ -140,6 +153,8 @@ class Machine:
             self.findings.broken.append(f"{_named(request)}: {reply.status} {reply.body[:300]!r}")
         if reply.status < 300:
             self._learn(request, reply)
+        elif reply.status == 404 and request.reference is None and request.place in request.person.workspaces:
+            self._pool.forget(request.place, _MORTAL, request.asked)
         return reply
 
     def _look(self, request: Request, data: bytes) -> None:
@@ -171,10 +186,17 @@ class Machine:
             self._pool.add(request.place, "etag", tag)
         if not reply.body.startswith(b"{"):
             return
-        answer = json.loads(reply.body) if b'"next":"' in reply.body or request.operation in _MADE else {}
+        wanted = b'"next":"' in reply.body or request.operation in _MADE or request.operation in _LISTED
+        answer = json.loads(reply.body) if wanted else {}
         if isinstance(answer.get("next"), str):
             self._pool.add(request.place, "cursor", answer["next"])
-        if request.operation in _MADE and len(request.person.workspaces) == 1:
+        if len(request.person.workspaces) > 1:
+            return
+        if request.operation in _LISTED:
+            for one in answer["items"][-3:]:
+                if "id" in one:  # not when other fields were asked for
+                    self._pool.add(request.place, _LISTED[request.operation], one["id"])
+        if request.operation in _MADE:
             kind, place = _MADE[request.operation]
             for name in place:
                 answer = answer[name]

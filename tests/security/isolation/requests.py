@@ -6,6 +6,7 @@ import json
 import random
 import threading
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -74,12 +75,20 @@ class Pool:
 
     def pick(self, rng: random.Random, letter: str, kind: str) -> str | None:
         """Return one of a kind, or None when there is none."""
-        names = self._known[letter][kind]
-        return rng.choice(names) if names else None
+        with self._lock:
+            names = self._known[letter][kind]
+            return rng.choice(names) if names else None
 
     def guest(self, letter: str) -> str:
         """Return the id of a member whom anything may be done to."""
         return self._guests[letter]
+
+    def forget(self, letter: str, kinds: frozenset[str], names: tuple[str, ...]) -> None:
+        """Drop things of some kinds that are no more."""
+        with self._lock:
+            for kind in kinds:
+                known = self._known[letter][kind]
+                known[:] = [name for name in known if name not in names]
 
     def add(self, letter: str, kind: str, name: str) -> None:
         """Take note of something; of each kind the first and the latest are kept."""
@@ -91,15 +100,21 @@ class Pool:
 
 
 class Generator:
-    """Makes requests; the same seed makes the same ones as long as the pool is the same."""
+    """Makes requests; the same seed makes the same ones as long as the pool is the same.
 
-    def __init__(self, pool: Pool, people: list[Person], seed: int) -> None:
-        self._pool, self._people, self._rng = pool, people, random.Random(seed)
+    Args:
+        rare: Operations that have not succeeded yet: half of the requests are for them, by members of the workspace.
+    """
+
+    def __init__(self, pool: Pool, people: list[Person], seed: int, rare: Sequence[Operation] = ()) -> None:
+        self._pool, self._people, self._rng, self._rare = pool, people, random.Random(seed), rare
 
     def next(self) -> Request:
         """Return the next request."""
         rng = self._rng
         person = rng.choice(self._people)
+        if self._rare and rng.random() < 0.5:
+            return self._at_home(rng.choice(self._rare), person, rng.choice(person.workspaces))
         if rng.random() < 0.06:
             return self._outside(person)
         operation = rng.choice(IN_WORKSPACES)
