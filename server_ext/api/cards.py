@@ -24,10 +24,10 @@ CARDS = "workspaces/{workspace}/cards"
 CARD = CARDS + "/{card}"
 
 
-@operations.get(CARDS, action="prompt:read", query=CardQuery, answer=Page[CardHead])
+@operations.get(CARDS, action="prompt:read", query=CardQuery, answer=Page[CardHead], glances=True)
 def list_cards(call: Call) -> Page[CardHead]:
     """List cards, by name."""
-    return cards.list_cards(call.scope, call.query)
+    return cards.list_cards(call.glance, call.query)
 
 
 @operations.post(CARDS, action="prompt:create", body=Card, answer=Saved, status=201, also=(200,), idempotent=True)

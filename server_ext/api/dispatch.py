@@ -23,7 +23,7 @@ from server_ext.runtime import Runtime
 from server_ext.services import audit, export_turn, idempotency
 from server_ext.services.idempotency import Kept
 from server_ext.services.precondition import if_match, tag_of
-from server_ext.services.scope import Right, Scope, find_right, right_among
+from server_ext.services.scope import Glance, Right, Scope, find_right, right_among
 
 MAX_PARAMETER = 300
 
@@ -239,6 +239,9 @@ class Dispatch:
 
     def _enter(self, stack: ExitStack, call: Call, right: Right | None) -> Scope | None:
         if right is None:
+            return None
+        if self._operation.glances:
+            call.look(Glance(right.workspace_id, call.actor, right.role, self._runtime.database))
             return None
         database = self._runtime.exports if self._operation.streamed else self._runtime.database
         connection = stack.enter_context(database.transaction(right.workspace_id, call.actor.user_id))

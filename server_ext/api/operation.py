@@ -18,7 +18,7 @@ from server_ext.api.reading import MAX_BODY_BYTES
 from server_ext.auth.actor import Actor
 from server_ext.auth.permissions import ACTIONS, OUTSIDE_WORKSPACES, PUBLIC
 from server_ext.services.precondition import Match, unconditional
-from server_ext.services.scope import Scope
+from server_ext.services.scope import Glance, Scope
 
 if TYPE_CHECKING:
     from server_ext.runtime import Runtime
@@ -68,6 +68,7 @@ class Call:
     after_commit: list[Callable[[], None]] = field(default_factory=list)
     _actor: Actor | None = None
     _scope: Scope | None = None
+    _glance: Glance | None = None
 
     @property
     def actor(self) -> Actor:
@@ -86,9 +87,19 @@ class Call:
         assert self._scope is not None, "this operation has no workspace"
         return self._scope
 
+    @property
+    def glance(self) -> Glance:
+        """The workspace of the path, for an operation that is declared to read by a single query."""
+        assert self._glance is not None, "this operation works in a transaction"
+        return self._glance
+
     def enter(self, scope: Scope) -> None:
         """Take note of the transaction that the request works in."""
         self._scope = scope
+
+    def look(self, glance: Glance) -> None:
+        """Take note of the workspace that the request reads from."""
+        self._glance = glance
 
     def header(self, name: str, value: str) -> None:
         """Set a header of the answer."""
@@ -129,6 +140,7 @@ class Operation:
         etag: Whether the answer has an ETag.
         streamed: Whether the answer is made while it is sent, by the connections set aside for exports.
         cached: Returns the key under which the answer is cached, from path and query; None for what is not.
+        glances: Whether it reads by a single query, and so works in `Call.glance` and in no transaction of its own.
         apart: Whether it has threads of its own, so that it answers when all others are busy.
     """
 
@@ -151,6 +163,7 @@ class Operation:
     etag: bool = False
     streamed: bool = False
     cached: Callable[[dict[str, str], Any], str | None] | None = None
+    glances: bool = False
     apart: bool = False
     max_body: int = MAX_BODY_BYTES
 

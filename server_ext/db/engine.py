@@ -7,7 +7,7 @@ nothing rather than everything. The settings are local to the transaction: a poo
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from promptcard_ext.core.errors import SetupError
 from server_ext.db.errors import translated
+from server_ext.db.reads import Read, Row
 from server_ext.db.text import dump_json, load_json
 from server_ext.keys import KeyRing
 
@@ -77,6 +78,27 @@ class Database:
             yield connection
         if announced and self.after_commit is not None:
             self.after_commit(announced)
+
+    def read(
+        self, workspace_id: UUID | None, user_id: UUID | None, query: Read, values: Mapping[str, Any]
+    ) -> Sequence[Row]:
+        """Return the rows of one query, in a transaction of its own that takes one way to the server and back.
+
+        Raises:
+            Unavailable: As `transaction`.
+        """
+        with translated():
+            pooled = self._engine.raw_connection()
+            connection = pooled.driver_connection
+            assert isinstance(connection, psycopg.Connection)
+            try:
+                return query.ask(connection, workspace_id, user_id, values)
+            except psycopg.Error as error:
+                if connection.closed:
+                    pooled.invalidate(error)
+                raise
+            finally:
+                pooled.close()
 
     def ping(self) -> None:
         """Raise `Unavailable` unless the database answers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
@@ -22,6 +23,7 @@ _MEANING = {
     "40P01": ("database_busy", "Two changes waited for each other, and this one was undone.", "Try again."),
     "25006": ("database_read_only", "The database takes no changes at the moment.", "Try again in a moment."),
 }
+_NOT_REACHED = OperationalError | InterfaceError | psycopg.OperationalError | psycopg.InterfaceError
 _AWAY = (
     "database_unavailable",
     "The database does not answer.",
@@ -41,17 +43,17 @@ def translated() -> Iterator[None]:
         raise Unavailable(
             "All connections to the database are in use.", hint="Try again in a moment.", code="database_busy"
         ) from error
-    except DBAPIError as error:
+    except (DBAPIError, psycopg.Error) as error:
         state = sqlstate(error)
         if state in _MEANING:
             code, message, hint = _MEANING[state]
-        elif isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
+        elif isinstance(error, _NOT_REACHED) or getattr(error, "connection_invalidated", False):
             code, message, hint = _AWAY
         else:
             raise
         raise Unavailable(message, hint=hint, code=code) from error
 
 
-def sqlstate(error: DBAPIError) -> str | None:
+def sqlstate(error: DBAPIError | psycopg.Error) -> str | None:
     """Return PostgreSQL's five-letter code, or None when the server was not reached."""
-    return getattr(error.orig, "sqlstate", None)
+    return getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)

@@ -76,6 +76,7 @@ def dump_json(value: Any) -> str:
 
 def load_json(text: str | bytes) -> Any:
     """Return the value that `dump_json` was given."""
+    if isinstance(text, bytes):
+        text = str(text, "utf-8")  # json would guess the encoding first, which takes as long as reading a short list
     value = json.loads(text)
-    marked = _MARK in text if isinstance(text, str) else _MARK.encode() in text
-    return pg_restore_json(value) if marked else value
+    return pg_restore_json(value) if _MARK in text else value

@@ -14,17 +14,18 @@ from promptcard_ext.core.card import Card
 from promptcard_ext.core.contract.cards import CardHead, CardPatch, CardQuery, Saved
 from promptcard_ext.core.contract.page import Page
 from promptcard_ext.core.errors import CardError, NotFound
+from server_ext.db.reads import Read
 from server_ext.db.tables import card_labels, card_versions, prompt_cards
 from server_ext.services import audit, card_changes, paging
 from server_ext.services import card_versions as stored_versions
 from server_ext.services.card_lookup import COLUMNS, head, head_of, locked_head, the_card
 from server_ext.services.precondition import Match, unconditional
-from server_ext.services.scope import Scope
+from server_ext.services.scope import Glance, Scope
 
 _FIRST_PAGE = CardQuery()
 
 
-def list_cards(scope: Scope, query: CardQuery = _FIRST_PAGE) -> Page[CardHead]:
+def list_cards(scope: Scope | Glance, query: CardQuery = _FIRST_PAGE) -> Page[CardHead]:
     """Return cards by name.
 
     Raises:
@@ -39,15 +40,14 @@ def list_cards(scope: Scope, query: CardQuery = _FIRST_PAGE) -> Page[CardHead]:
         "after": None if query.cursor is None else paging.decode_cursor(query.cursor, str)[0],
     }
     given = {name: value for name, value in given.items() if value is not None}
-    statement = _listing(query.archived, frozenset(given))
     values = {"workspace": scope.workspace_id, "most": query.limit + 1, **given}
-    rows = scope.connection.execute(statement, values).all()
-    return paging.page(rows, query.limit, lambda row: (row.name,), head_of)
+    heads = [head_of(row) for row in scope.read(_listing(query.archived, frozenset(given)), values)]
+    return paging.page(heads, query.limit, lambda head: (head.name,), lambda head: head)
 
 
 @cache
-def _listing(archived: bool, given: frozenset[str]) -> sa.Select[Any]:
-    """Return the query for a list, made once for all that differ only in values: making it takes as long as asking."""
+def _listing(archived: bool, given: frozenset[str]) -> Read:
+    """Return the query for a list, made once for all that differ only in values."""
     table, in_workspace = prompt_cards.c, sa.bindparam("workspace", type_=sa.Uuid)
     labelled = sa.select(card_labels.c.card_id).where(
         card_labels.c.workspace_id == in_workspace, card_labels.c.label == sa.bindparam("label")
@@ -60,7 +60,7 @@ def _listing(archived: bool, given: frozenset[str]) -> sa.Select[Any]:
         "after": table.name > sa.bindparam("after"),
     }
     in_use = table.archived_at.is_(None)
-    return (
+    return Read(
         sa.select(*COLUMNS)
         .where(table.workspace_id == in_workspace, sa.not_(in_use) if archived else in_use)
         .where(*(condition for name, condition in conditions.items() if name in given))
