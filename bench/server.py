@@ -260,8 +260,8 @@ def prepare(home: Path, count: int) -> tuple[str, str, list[str]]:
                 names = sorted(scope.connection.scalars(rows))
             # As on a server that has run for more than a minute; only the owner of tables may.
             assert services.owner_database_url is not None
-            with make_engine(services.owner_database_url).begin() as connection:
-                connection.execute(sa.text("analyze"))
+            with make_engine(services.owner_database_url, implicit_begin=False).connect() as connection:
+                connection.exec_driver_sql("vacuum analyze")
             return workspace.slug, token, names
 
 

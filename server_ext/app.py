@@ -236,12 +236,13 @@ class PromptCards(ExtensionApp):
         Raises:
             SetupError, Unavailable: They could not be started, or not in time.
         """
-        try:
-            await asyncio.wait_for(self._started.wait(), timeout_s)
-        except TimeoutError:
-            raise Unavailable(
-                "Prompt Cards is still starting.", hint="Try again in a moment.", code="starting"
-            ) from None
+        if not self._started.is_set():
+            try:
+                await asyncio.wait_for(self._started.wait(), timeout_s)
+            except TimeoutError:
+                raise Unavailable(
+                    "Prompt Cards is still starting.", hint="Try again in a moment.", code="starting"
+                ) from None
         if self._problem is not None:
             raise self._problem
         assert self.runtime is not None

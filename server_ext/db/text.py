@@ -13,7 +13,10 @@ import math
 import re
 from typing import Any
 
+import msgspec
+
 _MARK = "\ufdd0"
+_MARK_BYTES = _MARK.encode()
 _UNSAFE = re.compile("[\x00\ufdd0\ud800-\udfff]")
 _ESCAPE = re.compile(_MARK + "([0-9a-f]{4})")
 # What must not reach jsonb, in the output of json.dumps: there a NUL is already written as an escape.
@@ -76,7 +79,6 @@ def dump_json(value: Any) -> str:
 
 def load_json(text: str | bytes) -> Any:
     """Return the value that `dump_json` was given."""
-    if isinstance(text, bytes):
-        text = str(text, "utf-8")  # json would guess the encoding first, which takes as long as reading a short list
-    value = json.loads(text)
-    return pg_restore_json(value) if _MARK in text else value
+    value = msgspec.json.decode(text)
+    marked = _MARK in text if isinstance(text, str) else _MARK_BYTES in text
+    return pg_restore_json(value) if marked else value
