@@ -279,6 +279,7 @@ class PromptCards(ExtensionApp):
         if self.hub is not None:
             await asyncio.get_running_loop().run_in_executor(None, self.hub.close)
         if runtime is not None:
+            await runtime.loop_reads.close()
             await asyncio.get_running_loop().run_in_executor(None, runtime.close)
         self.pool.shutdown(wait=False, cancel_futures=True)
 

@@ -17,6 +17,7 @@ from server_ext import embedded
 from server_ext.cache import Cache, Shared
 from server_ext.db import catalog, migrate, partitions
 from server_ext.db.engine import Database
+from server_ext.db.loop_reads import LoopReads
 from server_ext.jobs.head_keeper import HEADS_FILE, HeadKeeper
 from server_ext.jobs.live import Listener
 from server_ext.jobs.queue import Doorbell
@@ -66,6 +67,7 @@ class Runtime:
 
     Attributes:
         exports: Connections of exports, which may take minutes, and `export_pool` their threads.
+        loop_reads: Connections of the event loop; whoever runs one closes them before it ends.
         watch: Connections of what must answer when all others are busy, and `watch_pool` its threads.
         actors: Who showed which credential.
         readiness: Whether load balancers may send requests.
@@ -86,6 +88,7 @@ class Runtime:
     news: News
     exports: Database
     watch: Database
+    loop_reads: LoopReads
     actors: KnownActors
     readiness: Readiness
     export_pool: ThreadPoolExecutor
@@ -118,6 +121,7 @@ class Runtime:
             news=News(services.database_url, cache),
             exports=Database(services.database_url, EXPORT_THREADS, keys=keys, statement_timeout_s=EXPORT_TIMEOUT_S),
             watch=watch,
+            loop_reads=LoopReads(services.database_url),
             actors=KnownActors(watch),
             readiness=Readiness(watch.ping),
             export_pool=ThreadPoolExecutor(EXPORT_THREADS, thread_name_prefix="promptcards-export"),

@@ -16,6 +16,7 @@ from promptcard_ext.core.contract.cards import (
 )
 from promptcard_ext.core.contract.page import Page
 from server_ext.api.operation import Call, Operations
+from server_ext.db.reads import Question
 from server_ext.services import card_search, card_versions, cards
 from server_ext.services.scope import as_uuid
 
@@ -25,9 +26,9 @@ CARD = CARDS + "/{card}"
 
 
 @operations.get(CARDS, action="prompt:read", query=CardQuery, answer=Page[CardHead], glances=True)
-def list_cards(call: Call) -> Page[CardHead]:
+def list_cards(call: Call) -> Question[Page[CardHead]]:
     """List cards, by name."""
-    return cards.list_cards(call.glance, call.query)
+    return cards.listed(call.glance, call.query)
 
 
 @operations.post(CARDS, action="prompt:create", body=Card, answer=Saved, status=201, also=(200,), idempotent=True)

@@ -18,6 +18,7 @@ from server_ext.api.reading import check_size, read_body, read_query
 from server_ext.api.sparse import only_fields
 from server_ext.auth.actor import Actor
 from server_ext.auth.permissions import SIGNED_IN, require
+from server_ext.db.reads import Question
 from server_ext.limits import Decision
 from server_ext.runtime import Runtime
 from server_ext.services import audit, export_turn, idempotency
@@ -66,8 +67,42 @@ class Dispatch:
         Raises:
             PromptCardError: As `answer`.
         """
+        operation, incoming = self._operation, self._incoming
+        if operation.cached is None or (known := self._known_at_hand()) is None:
+            return None
+        actor, right = known
+        key = operation.cached(incoming.path, read_query(incoming.query, operation.query))
+        body = self._runtime.cache.find("cards", right.workspace_id, key) if key else None
+        if body is None or not self._counted_at_hand(actor, right):
+            return None
+        return self._answer_of(body, operation.status, {})
+
+    async def on_loop(self) -> Kept | None:
+        """Return the answer of an operation that reads by a single query, or None: then ask `answer`.
+
+        All but the query is in memory, or it is left to the threads; so is whatever the database does not answer.
+
+        Raises:
+            PromptCardError: As `answer`.
+        """
+        operation, incoming = self._operation, self._incoming
+        long = any(len(value) > MAX_PARAMETER for value in incoming.path.values())
+        if not operation.glances or incoming.raw or long or (known := self._known_at_hand()) is None:
+            return None
+        actor, right = known
+        if not self._counted_at_hand(actor, right):
+            return None
+        query = read_query(incoming.query, operation.query)
+        call = Call(server=self._runtime, path=incoming.path, query=query, status=operation.status, _actor=actor)
+        call.look(Glance(right.workspace_id, actor, right.role))
+        question = operation.use(call)
+        rows = await self._runtime.loop_reads.ask(right.workspace_id, actor.user_id, question)
+        return None if rows is None else self._encode(call, question.answer(rows))
+
+    def _known_at_hand(self) -> tuple[Actor, Right] | None:
+        """Return who asks and by which right, or None when that takes asking somebody."""
         operation, incoming, runtime = self._operation, self._incoming, self._runtime
-        if operation.cached is None or (actor := incoming.at_hand()) is None:
+        if (actor := incoming.at_hand()) is None:
             return None
         rights = runtime.cache.find("perms", None, str(actor.user_id))
         if rights is None:
@@ -76,15 +111,13 @@ class Dispatch:
         if right is None:
             return None
         require(right.role, operation.action, actor.scopes)
-        key = operation.cached(incoming.path, read_query(incoming.query, operation.query))
-        body = runtime.cache.find("cards", right.workspace_id, key) if key else None
-        if body is None:
-            return None
-        decision = runtime.limiter.at_hand("authenticated", str(actor.user_id), str(right.workspace_id))
-        if decision is None:
-            return None
-        self._count(decision)
-        return self._answer_of(body, operation.status, {})
+        return actor, right
+
+    def _counted_at_hand(self, actor: Actor, right: Right) -> bool:
+        decision = self._runtime.limiter.at_hand("authenticated", str(actor.user_id), str(right.workspace_id))
+        if decision is not None:
+            self._count(decision)
+        return decision is not None
 
     def answer(self) -> Kept:
         """Return the answer of an operation that answers at once.
@@ -99,7 +132,7 @@ class Dispatch:
             scope = self._enter(stack, call, right)
             key = self._key(call) if scope is not None else None
             if scope is None or key is None:
-                answer = self._encode(call, self._operation.use(call))
+                answer = self._encode(call, self._used(call, right))
             elif kept := idempotency.earlier(scope.connection, scope.workspace_id, key):
                 return dataclasses.replace(kept, headers={**kept.headers, "Idempotency-Replayed": "true"})
             else:
@@ -109,6 +142,14 @@ class Dispatch:
         for work in call.after_commit:
             work()
         return answer
+
+    def _used(self, call: Call, right: Right | None) -> Any:
+        made = self._operation.use(call)
+        if not isinstance(made, Question):
+            return made
+        assert right is not None
+        read = self._runtime.database.read(right.workspace_id, call.actor.user_id, made.read, made.values)
+        return made.answer(read)
 
     def _cached(self, call: Call, right: Right | None) -> Kept | None:
         operation = self._operation
@@ -241,7 +282,7 @@ class Dispatch:
         if right is None:
             return None
         if self._operation.glances:
-            call.look(Glance(right.workspace_id, call.actor, right.role, self._runtime.database))
+            call.look(Glance(right.workspace_id, call.actor, right.role))
             return None
         database = self._runtime.exports if self._operation.streamed else self._runtime.database
         connection = stack.enter_context(database.transaction(right.workspace_id, call.actor.user_id))

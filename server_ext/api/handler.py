@@ -53,7 +53,7 @@ class OperationHandler(PromptCardsHandler):
         self._always = dispatch.headers
         if operation.streamed:
             await self._stream(runtime, dispatch)
-        elif (answer := dispatch.at_once()) is not None:
+        elif (answer := dispatch.at_once()) is not None or (answer := await dispatch.on_loop()) is not None:
             self._reply(answer)
         else:
             pool = runtime.watch_pool if operation.apart else None

@@ -140,7 +140,7 @@ class Operation:
         etag: Whether the answer has an ETag.
         streamed: Whether the answer is made while it is sent, by the connections set aside for exports.
         cached: Returns the key under which the answer is cached, from path and query; None for what is not.
-        glances: Whether it reads by a single query, and so works in `Call.glance` and in no transaction of its own.
+        glances: Whether it reads by a single query: it works in `Call.glance` and returns a `Question`.
         apart: Whether it has threads of its own, so that it answers when all others are busy.
     """
 

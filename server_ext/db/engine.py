@@ -22,6 +22,7 @@ from server_ext.db.reads import Read, Row
 from server_ext.db.text import dump_json, load_json
 from server_ext.keys import KeyRing
 
+STATEMENT_TIMEOUT_S = 30.0
 ANNOUNCED = "announced"
 """Where a connection notes what its transaction has announced."""
 
@@ -45,7 +46,12 @@ class Database:
     """
 
     def __init__(
-        self, url: str, pool_size: int = 8, *, keys: KeyRing | None = None, statement_timeout_s: float = 30
+        self,
+        url: str,
+        pool_size: int = 8,
+        *,
+        keys: KeyRing | None = None,
+        statement_timeout_s: float = STATEMENT_TIMEOUT_S,
     ) -> None:
         self._engine = make_engine(
             url, pool_size=pool_size, statement_timeout_s=statement_timeout_s, implicit_begin=False
@@ -134,7 +140,7 @@ def _naming(workspace_id: UUID | None, user_id: UUID | None) -> str:
 
 
 def make_engine(
-    url: str, *, pool_size: int = 8, statement_timeout_s: float = 30, implicit_begin: bool = True
+    url: str, *, pool_size: int = 8, statement_timeout_s: float = STATEMENT_TIMEOUT_S, implicit_begin: bool = True
 ) -> sa.Engine:
     """Return an engine with our time limits and our JSON. Everything but migrations goes through `Database`.
 
@@ -143,7 +149,7 @@ def make_engine(
     """
     engine = sa.create_engine(
         sa.make_url(url).set(drivername="postgresql+psycopg"),
-        connect_args=_connect_args(statement_timeout_s),
+        connect_args=connect_args(statement_timeout_s),
         # What psycopg calls autocommit is that it sends no BEGIN; what has begun is committed and undone as ever.
         isolation_level=None if implicit_begin else "AUTOCOMMIT",
         hide_parameters=True,  # an error message may reach a log; a prompt must not
@@ -179,7 +185,8 @@ def _close_lost_cursor(error: sa.ExceptionContext) -> None:
         context.cursor.close()
 
 
-def _connect_args(statement_timeout_s: float) -> dict[str, Any]:
+def connect_args(statement_timeout_s: float) -> dict[str, Any]:
+    """Return the options of every connection of ours."""
     settings = {
         "statement_timeout": round(statement_timeout_s * 1000),
         "idle_in_transaction_session_timeout": 60_000,

@@ -8,13 +8,15 @@ values written into it by the driver. PostgreSQL then plans the query each time,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
 _Convert = Callable[[Any], Any]
 
@@ -61,23 +63,54 @@ class Read:
         Raises:
             psycopg.Error: They could not be read.
         """
+        with psycopg.ClientCursor(connection) as cursor:
+            cursor.execute(self._text, self._given(workspace_id, user_id, values))
+            return self._restored(cursor.set_result(_RESULT).fetchall())
+
+    async def ask_on_loop(
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        workspace_id: UUID | None,
+        user_id: UUID | None,
+        values: Mapping[str, Any],
+    ) -> Sequence[Row]:
+        """As `ask`, without keeping a thread."""
+        async with psycopg.AsyncClientCursor(connection) as cursor:
+            await cursor.execute(self._text, self._given(workspace_id, user_id, values))
+            return self._restored(await (await cursor.set_result(_RESULT)).fetchall())
+
+    def within(self, connection: sa.Connection, values: Mapping[str, Any]) -> Sequence[Row]:
+        """Return the rows that an open transaction sees."""
+        return [tuple(row) for row in connection.execute(self.query, dict(values))]
+
+    def _given(self, workspace_id: UUID | None, user_id: UUID | None, values: Mapping[str, Any]) -> dict[str, Any]:
         given = {**self._fixed, **values}
         for name, convert in self._written.items():
             given[name] = convert(given[name])
         # Texts, so that a setting is never anything but one literal.
         given["pc_workspace_id"] = str(workspace_id or "")
         given["pc_user_id"] = str(user_id or "")
-        with psycopg.ClientCursor(connection) as cursor:
-            cursor.execute(self._text, given)
-            rows = cursor.set_result(_RESULT).fetchall()
-        return [self._restored(row) for row in rows] if self._read else rows
+        return given
 
-    def within(self, connection: sa.Connection, values: Mapping[str, Any]) -> Sequence[Row]:
-        """Return the rows that an open transaction sees."""
-        return [tuple(row) for row in connection.execute(self.query, dict(values))]
+    def _restored(self, rows: Sequence[Row]) -> Sequence[Row]:
+        return [self._restored_row(row) for row in rows] if self._read else rows
 
-    def _restored(self, row: Row) -> Row:
+    def _restored_row(self, row: Row) -> Row:
         values = list(row)
         for place, convert in self._read:
             values[place] = convert(values[place])
         return tuple(values)
+
+
+@dataclass(frozen=True)
+class Question(Generic[T]):
+    """What a use case wants to know that reads by a single query; where and how it is asked is not its business.
+
+    Attributes:
+        values: What `read` is asked with.
+        answer: Makes of the rows what the use case returns.
+    """
+
+    read: Read
+    values: Mapping[str, Any]
+    answer: Callable[[Sequence[Row]], T]

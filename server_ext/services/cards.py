@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from promptcard_ext.core.card import Card
 from promptcard_ext.core.contract.cards import CardHead, CardPatch, CardQuery, Saved
 from promptcard_ext.core.contract.page import Page
 from promptcard_ext.core.errors import CardError, NotFound
-from server_ext.db.reads import Read
+from server_ext.db.reads import Question, Read, Row
 from server_ext.db.tables import card_labels, card_versions, prompt_cards
 from server_ext.services import audit, card_changes, paging
 from server_ext.services import card_versions as stored_versions
@@ -25,13 +26,18 @@ from server_ext.services.scope import Glance, Scope
 _FIRST_PAGE = CardQuery()
 
 
-def list_cards(scope: Scope | Glance, query: CardQuery = _FIRST_PAGE) -> Page[CardHead]:
+def list_cards(scope: Scope, query: CardQuery = _FIRST_PAGE) -> Page[CardHead]:
     """Return cards by name.
 
     Raises:
         CardError: The cursor is none of this list (``cursor_invalid``).
     """
-    scope.require("prompt:read")
+    return scope.ask(listed(scope, query))
+
+
+def listed(place: Scope | Glance, query: CardQuery) -> Question[Page[CardHead]]:
+    """Return what `list_cards` asks."""
+    place.require("prompt:read")
     given = {
         "tag": query.tag or None,
         "created_by": query.created_by,
@@ -40,9 +46,12 @@ def list_cards(scope: Scope | Glance, query: CardQuery = _FIRST_PAGE) -> Page[Ca
         "after": None if query.cursor is None else paging.decode_cursor(query.cursor, str)[0],
     }
     given = {name: value for name, value in given.items() if value is not None}
-    values = {"workspace": scope.workspace_id, "most": query.limit + 1, **given}
-    heads = [head_of(row) for row in scope.read(_listing(query.archived, frozenset(given)), values)]
-    return paging.page(heads, query.limit, lambda head: (head.name,), lambda head: head)
+    values = {"workspace": place.workspace_id, "most": query.limit + 1, **given}
+
+    def page(rows: Sequence[Row]) -> Page[CardHead]:
+        return paging.page([head_of(row) for row in rows], query.limit, lambda card: (card.name,), lambda card: card)
+
+    return Question(_listing(query.archived, frozenset(given)), values, page)
 
 
 @cache

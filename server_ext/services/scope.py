@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -17,10 +17,11 @@ from promptcard_ext.core.errors import NotFound
 from server_ext.auth.actor import Actor
 from server_ext.auth.permissions import require
 from server_ext.db.engine import Database
-from server_ext.db.reads import Read, Row
+from server_ext.db.reads import Question
 from server_ext.db.tables import memberships, users, workspaces
 from server_ext.keys import KeyRing
 
+T = TypeVar("T")
 Remember = Callable[[UUID, Callable[[], bytes]], bytes]
 """Gives what was remembered of a user's rights, or what the function returns, and remembers that."""
 
@@ -44,27 +45,22 @@ class Scope:
         """Raise `Denied` unless role and credential allow ``action``. The first line of every use case."""
         require(self.role, action, self.actor.scopes)
 
-    def read(self, query: Read, values: Mapping[str, Any]) -> Sequence[Row]:
-        """Return the rows of a query, as this transaction sees them."""
-        return query.within(self.connection, values)
+    def ask(self, question: Question[T]) -> T:
+        """Return the answer to a question, as this transaction sees it."""
+        return question.answer(question.read.within(self.connection, question.values))
 
 
 @dataclass(frozen=True)
 class Glance:
-    """What a use case works in that reads by a single query: it needs no transaction that stays open."""
+    """What a use case works in that reads by a single query (`Question`): it needs no transaction that stays open."""
 
     workspace_id: UUID
     actor: Actor
     role: str
-    database: Database
 
     def require(self, action: str) -> None:
         """As `Scope.require`."""
         require(self.role, action, self.actor.scopes)
-
-    def read(self, query: Read, values: Mapping[str, Any]) -> Sequence[Row]:
-        """Return the rows of a query."""
-        return self.database.read(self.workspace_id, self.actor.user_id, query, values)
 
 
 class Right(Struct, frozen=True):

@@ -33,6 +33,7 @@ import sqlalchemy as sa
 from promptcard_ext.core.errors import NotFound
 from server_ext.auth.actor import Actor
 from server_ext.db.engine import Database, make_engine
+from server_ext.db.reads import Read
 from server_ext.news import News
 from server_ext.services.scope import Right
 
@@ -66,6 +67,15 @@ def forget_predicates() -> None:
         return without_comparisons(statement), parameters
 
     sa.event.listen(sa.Engine, "before_cursor_execute", rewritten, retval=True)
+    compile_read = Read.__init__
+
+    def compiled(read: Read, query: sa.Select[Any]) -> None:
+        compile_read(read, query)
+        # The settings that come first are the other wall.
+        settings, begin, query_text = read._text.partition("; SELECT ")
+        read._text = settings + begin + without_comparisons(query_text)
+
+    Read.__init__ = compiled  # type: ignore[method-assign]
 
 
 def without_comparisons(statement: str) -> str:
