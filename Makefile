@@ -4,6 +4,8 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Each job has services of its own. TEST_JOBS= runs all tests in one process.
+TEST_JOBS ?= -n 3 --dist loadfile --no-loadscope-reorder
 READY := $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null)
 
@@ -19,7 +21,7 @@ demo: $(READY) ## The whole way once, without a browser: run the starter cards, 
 	$(BIN)/jupyter promptcards demo $(DEMO_OPTIONS)
 
 test: $(READY) browser ## Set up everything and run all tests
-	$(BIN)/python -m pytest $(TEST_OPTIONS)
+	$(BIN)/python -m pytest $(TEST_JOBS) $(TEST_OPTIONS)
 
 check: $(READY) ## Style, types and layers
 	$(BIN)/ruff check .

@@ -30,6 +30,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
+# What takes minutes comes first, so that no job still works on it when all others are done.
+LONGEST = ("test_isolation_machine", "test_naughty_http", "test_commands", "test_schemathesis", "test_responsive")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
+
+
 NewActor = Callable[..., Actor]
 StartWorker = Callable[..., Program]
 
