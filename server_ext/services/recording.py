@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +13,12 @@ from sqlalchemy.dialects.postgresql import insert
 
 from promptcard_ext.core.card import Message, ModelSettings
 from promptcard_ext.core.item import Item
+from promptcard_ext.core.matrix import Prepared
 from promptcard_ext.core.results import ItemResult
 from server_ext.db import rollups
+from server_ext.db.ids import new_id
 from server_ext.db.tables import attempts, generations, runs, test_executions
-from server_ext.services import run_state
+from server_ext.services import reservations, run_state
 from server_ext.services.answers import answer_row
 from server_ext.services.tasks import Lease
 
@@ -25,42 +27,55 @@ class Recorded(Struct, frozen=True):
     """One result on its way into the database, with the prompt that led to it.
 
     Attributes:
+        version_id: The card version that was tried.
         case_position: Place of the case in the whole run.
+        answer_ids: Ids of the answer and of each further call, made once: whoever stores a result again, not knowing
+            whether it was stored before, adds no second answer.
         final: Whether this is the item's result. If not, its answer is stored and the item stays to be done.
     """
 
-    item: Item
     result: ItemResult
+    version_id: UUID
     case_position: int
     messages: tuple[Message, ...]
     settings: ModelSettings
+    answer_ids: tuple[UUID, ...]
     final: bool = True
 
 
-def record(connection: sa.Connection, lease: Lease, version_ids: Sequence[UUID], batch: Sequence[Recorded]) -> int:
+def recorded(prepared: Prepared, item: Item, result: ItemResult, version_id: UUID, *, final: bool = True) -> Recorded:
+    """Return a result of a prepared plan as it is stored."""
+    plan = prepared.plan
+    return Recorded(
+        result=result,
+        version_id=version_id,
+        case_position=item.case + plan.first_case,
+        messages=prepared.messages(item),
+        settings=plan.cards[item.card].settings,
+        answer_ids=tuple(new_id() for _ in range(1 + len(result.calls))),
+        final=final,
+    )
+
+
+def record(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -> int:
     """Store a batch: generations, executions, rollups, counts, event and attempts.
 
     An item that has a result keeps it (another worker may have been faster). The late answer is kept as a generation
-    all the same, and its attempt is marked ``late``: it was paid for. So is one that is not final.
-
-    Args:
-        version_ids: Ids of the plan's card versions, in its order.
+    all the same, and its attempt is marked ``late``: it was paid for. So is one that is not final. What is stored
+    already changes nothing.
 
     Returns:
         The number of the run's event that brings these results; 0 when there were none to bring.
     """
     # Recorders of one run take turns on its row: that gives events their order, and counts that add up.
     run = run_state.lock(connection, lease.workspace_id, lease.run_id)  # type: ignore[arg-type]
-    generation_ids = _insert_generations(connection, lease, batch)
-    calls = _insert_calls(connection, lease, batch)
+    _insert_generations(connection, lease, batch)
     seq = run.event_seq + 1
-    rows = [
-        _execution(run, lease, version_ids[one.item.card], one, generation_id, seq) | {"calls": further}
-        for one, generation_id, further in zip(batch, generation_ids, calls, strict=True)
-        if one.final
-    ]
+    rows = [_execution(run, lease, one, seq) for one in batch if one.final]
     stored = _insert_executions(connection, rows)
-    _close_attempts(connection, lease, [one.item.ordinal for one in batch], stored)
+    told = _told_before(connection, lease, [one for one in batch if one.result.ordinal not in stored])
+    reservations.spend(connection, run, [one.result for one in batch if one.result.ordinal not in told])
+    _close_attempts(connection, lease, [one.result.ordinal for one in batch], stored)
     fresh = [row for row in rows if row["ordinal"] in stored]
     if not fresh:
         return 0
@@ -71,50 +86,40 @@ def record(connection: sa.Connection, lease: Lease, version_ids: Sequence[UUID],
     return int(seq)
 
 
-def _insert_generations(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -> list[UUID | None]:
-    rows = [_generation(lease, one) for one in batch if one.result.generation is not None]
-    if not rows:
-        return [None] * len(batch)
-    statement = sa.insert(generations).returning(generations.c.id, sort_by_parameter_order=True)
-    ids = iter(connection.execute(statement, rows).scalars().all())
-    return [next(ids) if one.result.generation is not None else None for one in batch]
+def _insert_generations(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -> None:
+    """Store the answers, and what judges said of them."""
+    rows = [row for one in batch for row in _generations(lease, one)]
+    if rows:
+        connection.execute(insert(generations).on_conflict_do_nothing(), rows)
 
 
-def _insert_calls(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -> list[list[dict[str, Any]]]:
-    """Store what judges answered, and return per result the purpose and the generation of each call."""
-    calls = [(place, call) for place, one in enumerate(batch) for call in one.result.calls]
-    found: list[list[dict[str, Any]]] = [[] for _ in batch]
-    if calls:
-        rows = [answer_row(lease.workspace_id, call.generation, {"purpose": call.purpose}) for _, call in calls]
-        statement = sa.insert(generations).returning(generations.c.id, sort_by_parameter_order=True)
-        ids = connection.execute(statement, rows).scalars()
-        for (place, call), generation_id in zip(calls, ids, strict=True):
-            found[place].append({"purpose": call.purpose, "generation_id": str(generation_id), "cached": call.cached})
-    return found
+def _generations(lease: Lease, one: Recorded) -> Iterator[dict[str, Any]]:
+    if one.result.generation is not None:
+        request = {"messages": msgspec.to_builtins(one.messages), "settings": msgspec.to_builtins(one.settings)}
+        yield {"id": one.answer_ids[0], **answer_row(lease.workspace_id, one.result.generation, request)}
+    for answer_id, call in zip(one.answer_ids[1:], one.result.calls, strict=True):
+        yield {"id": answer_id, **answer_row(lease.workspace_id, call.generation, {"purpose": call.purpose})}
 
 
-def _generation(lease: Lease, one: Recorded) -> dict[str, Any]:
-    assert one.result.generation is not None
-    request = {"messages": msgspec.to_builtins(one.messages), "settings": msgspec.to_builtins(one.settings)}
-    return answer_row(lease.workspace_id, one.result.generation, request)
-
-
-def _execution(
-    run: Any, lease: Lease, version_id: UUID, one: Recorded, generation_id: UUID | None, seq: int
-) -> dict[str, Any]:
+def _execution(run: Any, lease: Lease, one: Recorded, seq: int) -> dict[str, Any]:
     result, generation = one.result, one.result.generation
+    calls = [
+        {"purpose": call.purpose, "generation_id": str(answer_id), "cached": call.cached}
+        for answer_id, call in zip(one.answer_ids[1:], result.calls, strict=True)
+    ]
     return {
         "workspace_id": lease.workspace_id,
         "run_id": run.id,
         "run_created_at": run.created_at,
         "ordinal": result.ordinal,
-        "card_version_id": version_id,
+        "card_version_id": one.version_id,
         "case_position": one.case_position,
         "case_uid": result.case_uid,
         "model": result.model,
         "provider": result.model.partition(":")[0].partition("/")[0],
         "repeat": result.repeat,
-        "generation_id": generation_id,
+        "generation_id": one.answer_ids[0] if generation else None,
+        "calls": calls,
         "outcome": str(result.outcome),
         "reason": result.reason,
         "message": result.message,
@@ -138,6 +143,21 @@ def _insert_executions(connection: sa.Connection, rows: list[dict[str, Any]]) ->
     return set(connection.execute(statement, rows).scalars())
 
 
+def _told_before(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -> set[int]:
+    """Return the ordinals that this very attempt has recorded before: their cost is written down."""
+    if not batch:
+        return set()
+    a = attempts.c
+    query = sa.select(a.ordinal).where(
+        a.workspace_id == lease.workspace_id,
+        a.run_id == lease.run_id,
+        a.attempt == lease.attempt,
+        a.ordinal.in_([one.result.ordinal for one in batch]),
+        a.state.in_(("recorded", "late")),
+    )
+    return set(connection.execute(query).scalars())
+
+
 def _close_attempts(connection: sa.Connection, lease: Lease, ordinals: list[int], stored: set[int]) -> None:
     for state, which in (("recorded", stored), ("late", set(ordinals) - stored)):
         if which:
@@ -148,6 +168,8 @@ def _close_attempts(connection: sa.Connection, lease: Lease, ordinals: list[int]
                     attempts.c.run_id == lease.run_id,
                     attempts.c.attempt == lease.attempt,
                     attempts.c.ordinal.in_(which),
+                    # What this very attempt has recorded before is not late when it is written again.
+                    attempts.c.state != "recorded",
                 )
                 .values(state=state, closed_at=sa.func.clock_timestamp())
             )
