@@ -30,6 +30,7 @@ DEFINER_FUNCTIONS = {
     "pc.ensure_partitions(months_ahead integer)": "partitions are made by the owner",
     "pc.take_outbox(max_rows integer)": "one dispatcher serves all workspaces; it gets ids only",
     "pc.tasks_to_ring(older_than interval, max_rows integer)": "one sweeper serves all workspaces; it gets ids only",
+    "pc.next_task()": "workers serve all workspaces in turn; it gives the ids of one task",
     "pc.workspaces_to_reseal(current_key text, after uuid, max_rows integer)": "an old sealing key is of all "
     "workspaces; it gives their ids only",
     "pc.hub_members(after text, max_rows integer)": "who has left the Hub does not come by to be removed; it gives "
@@ -48,8 +49,9 @@ OWNER_POLICY_TABLES = {
     "workspaces": "operators list them, as the owner",
     "memberships": "operators list them, as the owner; pc.hub_members",
     "card_search": "pc.search_cards",
-    "tasks": "pc.tasks_to_ring",
+    "tasks": "pc.tasks_to_ring, pc.next_task",
     "provider_credentials": "pc.workspaces_to_reseal",
+    "webhooks": "pc.workspaces_to_reseal",
     "test_executions_default": "pc.ensure_partitions moves rows out of it",
     "analytics_events_default": "pc.ensure_partitions moves rows out of it",
     "performance_metrics_default": "pc.ensure_partitions moves rows out of it",

@@ -133,7 +133,7 @@ tasks = sa.Table(
     sa.Column("finished_at", Timestamp),
     within("run_id", "runs.id"),
     within("report_id", "reports.id"),
-    within("delivery_id", "webhook_deliveries.id"),
+    within("delivery_id", "webhook_deliveries.id", "CASCADE"),
     sa.Index("tasks_delivery_idx", "workspace_id", "delivery_id", postgresql_where=sa.text("delivery_id IS NOT NULL")),
     sa.Index("tasks_run_idx", "workspace_id", "run_id", "offered_at"),
     sa.Index("tasks_offered_idx", "workspace_id", "offered_at"),

@@ -1,0 +1,87 @@
+-- Whose work is next, and who there is to do it.
+
+alter table tasks
+    -- That of its run, which is in the plan.
+    add column priority text not null default 'medium' check (priority in ('high', 'medium', 'low')),
+    -- When it was last given to a worker, and until when that one has time to lease it.
+    add column offered_at timestamptz,
+    add column offered_until timestamptz;
+drop index tasks_run_idx;
+create index tasks_run_idx on tasks (workspace_id, run_id, offered_at);
+create index tasks_offered_idx on tasks (workspace_id, offered_at);
+
+-- The task that is next: of the highest priority, then of the workspace with the least work in flight (of several, of
+-- the one that was served longest ago), in it of the run of which the same is true, then the oldest. So that nobody
+-- waits for ever for those of a higher priority, a workspace that has waited for a minute goes first.
+-- It is offered to nobody else for some seconds.
+create function pc.next_task() returns table (workspace_id uuid, id uuid)
+language plpgsql volatile security definer
+set search_path = pg_catalog, public, pc, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    place record;
+    moment timestamptz;
+begin
+    -- One after the other, so that each sees what the one before was given; this takes milliseconds.
+    perform pg_advisory_xact_lock(hashtextextended('pc.next_task', 0));
+    moment := clock_timestamp();
+    for place in
+        with live as (
+            select t.workspace_id, t.run_id, t.priority, t.created_at,
+                coalesce(t.offered_until >= moment, false) or (t.state = 'leased' and t.lease_until >= moment) as busy,
+                coalesce(t.not_before <= moment, true) as due
+            from public.tasks as t where t.state in ('queued', 'leased')
+        ),
+        lines as (
+            select l.workspace_id, l.run_id, l.priority, count(*) filter (where l.busy) as busy,
+                min(l.created_at) filter (where l.due and not l.busy) as since
+            from live as l group by l.workspace_id, l.run_id, l.priority
+        ),
+        tenants as (
+            select l.workspace_id, sum(l.busy) as busy, served.at as served_at,
+                least(min(l.since), moment) < moment - interval '1 minute'
+                    and coalesce(served.at < moment - interval '1 minute', true) as starving
+            from lines as l
+            left join lateral (
+                select max(o.offered_at) as at from public.tasks as o where o.workspace_id = l.workspace_id
+            ) as served on true
+            group by l.workspace_id, served.at
+        )
+        select l.workspace_id, l.run_id, l.priority
+        from lines as l
+        join tenants as w on w.workspace_id = l.workspace_id
+        left join lateral (
+            select max(o.offered_at) as at from public.tasks as o
+            where o.workspace_id = l.workspace_id and o.run_id = l.run_id
+        ) as served on true
+        where l.since is not null
+        order by
+            w.starving desc,
+            case when w.starving then w.served_at end nulls first,
+            case l.priority when 'high' then 0 when 'medium' then 1 else 2 end,
+            w.busy, w.served_at nulls first,
+            l.busy, served.at nulls first, l.since, l.workspace_id, l.run_id
+    loop
+        return query
+            with next as materialized (
+                select t.workspace_id, t.id from public.tasks as t
+                where t.workspace_id = place.workspace_id and t.run_id is not distinct from place.run_id
+                    and t.priority = place.priority and t.state in ('queued', 'leased')
+                    and coalesce(t.not_before <= moment, true)
+                    and not coalesce(t.offered_until >= moment, false)
+                    and not (t.state = 'leased' and t.lease_until >= moment)
+                order by t.created_at, t.first_ordinal, t.id limit 1
+                for update skip locked
+            )
+            update public.tasks as t set offered_at = moment, offered_until = moment + interval '5 seconds' from next
+                where t.workspace_id = next.workspace_id and t.id = next.id
+                returning t.workspace_id, t.id;
+        if found then
+            return;
+        end if;
+    end loop;
+end $$;
+
+revoke execute on function pc.next_task() from public;
+grant execute on function pc.next_task() to pc_app;
