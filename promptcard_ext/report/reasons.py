@@ -69,6 +69,7 @@ REASONS = {
     "provider_try_again": "the provider asked to try again",
     "provider_unreachable": "the provider could not be reached",
     "reply_too_long": "the reply was too long",
+    "result_not_storable": "the database refused to store the answer",
     "schema_too_costly": "a schema took too long to check",
     "setting_not_supported": "the provider cannot take a setting of the card",
     "template_error": "a text of a check could not be filled in",

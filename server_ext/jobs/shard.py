@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from promptcard_ext.core.engine import Control, EngineOptions, execute
-from promptcard_ext.core.errors import RunError
 from promptcard_ext.core.events import ItemFinished
-from promptcard_ext.core.item import Item
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.providers import Providers
 from server_ext.jobs import live
 from server_ext.jobs.context import Context
 from server_ext.jobs.heartbeat import Heartbeat
+from server_ext.jobs.ledger import Ledger
 from server_ext.jobs.recorder import Recorder
 from server_ext.services import connections, prices, shards, tasks
 
 
-def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat) -> None:
+def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat, ledger: Ledger) -> None:
     """Run what a shard still lacks. On return everything that was answered is recorded.
+
+    Args:
+        ledger: Knows afterwards, whatever happened, which items were called.
 
     Raises:
         PromptCardError: The shard cannot be run at all, or its results cannot be stored.
@@ -30,11 +31,16 @@ def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat) -> None:
     control = Control()
     heartbeat.on_stop(control.cancel)
     announce(context, lease)
-    asyncio.run(_drive(context, lease, shard, control, heartbeat))
+    asyncio.run(_drive(context, lease, shard, control, heartbeat, ledger))
 
 
 async def _drive(
-    context: Context, lease: tasks.Lease, shard: shards.Shard, control: Control, heartbeat: Heartbeat
+    context: Context,
+    lease: tasks.Lease,
+    shard: shards.Shard,
+    control: Control,
+    heartbeat: Heartbeat,
+    ledger: Ledger,
 ) -> None:
     prepared = shard.plan.prepare()
     width = shard.document.concurrency
@@ -51,12 +57,13 @@ async def _drive(
     items = {item.ordinal: item for item in shard.pending}
     events = execute(
         prepared,
-        providers,
+        ledger.watch(providers),
         prices=await asyncio.to_thread(prices.load, context.database, lease.workspace_id),
         options=options,
         control=control,
-        attempts=_Ledger(context, lease),
+        attempts=ledger,
         items=shard.pending,
+        known=ledger.begin,
     )
     try:
         async with recorder:
@@ -73,19 +80,6 @@ async def _drive(
 def _cut_short(result: ItemResult) -> bool:
     """Tell whether the stop kept an answer from being judged. A result is final, so such an item is done again."""
     return any(verdict.reason in ("interrupted", "group_incomplete") for verdict in result.verdicts)
-
-
-class _Ledger:
-    """Writes the intention to call into the database before the calls are made."""
-
-    def __init__(self, context: Context, lease: tasks.Lease) -> None:
-        self._context, self._lease = context, lease
-
-    async def open(self, items: Sequence[Item]) -> None:
-        """Record the attempts, or raise `RunError` when the lease is lost."""
-        ordinals = [item.ordinal for item in items]
-        if not await asyncio.to_thread(tasks.open_attempts, self._context.database, self._lease, ordinals):
-            raise RunError("Another worker has this shard.", code="lease_lost")
 
 
 def announce(context: Context, lease: tasks.Lease) -> None:

@@ -18,7 +18,7 @@ from promptcard_ext.core.results import ItemResult
 from server_ext.db import rollups
 from server_ext.db.ids import new_id
 from server_ext.db.tables import attempts, generations, runs, test_executions
-from server_ext.services import reservations, run_state
+from server_ext.services import run_state
 from server_ext.services.answers import answer_row
 from server_ext.services.tasks import Lease
 
@@ -73,8 +73,6 @@ def record(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -
     seq = run.event_seq + 1
     rows = [_execution(run, lease, one, seq) for one in batch if one.final]
     stored = _insert_executions(connection, rows)
-    told = _told_before(connection, lease, [one for one in batch if one.result.ordinal not in stored])
-    reservations.spend(connection, run, [one.result for one in batch if one.result.ordinal not in told])
     _close_attempts(connection, lease, [one.result.ordinal for one in batch], stored)
     fresh = [row for row in rows if row["ordinal"] in stored]
     if not fresh:
@@ -141,21 +139,6 @@ def _insert_executions(connection: sa.Connection, rows: list[dict[str, Any]]) ->
         return set()
     statement = insert(test_executions).on_conflict_do_nothing().returning(test_executions.c.ordinal)
     return set(connection.execute(statement, rows).scalars())
-
-
-def _told_before(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -> set[int]:
-    """Return the ordinals that this very attempt has recorded before: their cost is written down."""
-    if not batch:
-        return set()
-    a = attempts.c
-    query = sa.select(a.ordinal).where(
-        a.workspace_id == lease.workspace_id,
-        a.run_id == lease.run_id,
-        a.attempt == lease.attempt,
-        a.ordinal.in_([one.result.ordinal for one in batch]),
-        a.state.in_(("recorded", "late")),
-    )
-    return set(connection.execute(query).scalars())
 
 
 def _close_attempts(connection: sa.Connection, lease: Lease, ordinals: list[int], stored: set[int]) -> None:

@@ -43,14 +43,13 @@ def result_of(shard: Shard, ordinal: int, said: str = "Hello") -> Recorded:
         ordinal, "greet", 1, "greet@1", "simulated:echo", case.name, case.uid, item.repeat, outcome,
         generation=None if outcome is Outcome.ERROR else generation,
     )  # fmt: skip
-    messages = shard.plan.prepare().messages(item)
-    return Recorded(item, result, item.case + shard.plan.first_case, messages, shard.plan.cards[item.card].settings)
+    return recording.recorded(shard.plan.prepare(), item, result, shard.version_ids[item.card])
 
 
 def record(tenant: Tenant, lease: Lease, shard: Shard, ordinals: Iterable[int], said: str = "Hello") -> int:
     batch = [result_of(shard, ordinal, said) for ordinal in ordinals]
     with tenant.database.transaction(tenant.id) as connection:
-        return recording.record(connection, lease, shard.version_ids, batch)
+        return recording.record(connection, lease, batch)
 
 
 def begin(tenant: Tenant, count: int) -> tuple[str, Lease, Shard]:
