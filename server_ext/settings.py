@@ -23,6 +23,7 @@ class Settings:
             for the local owner only (``PROMPTCARDS_SHARED_PROVIDER_KEYS=1``).
         private_hosts: Private hosts that owners of workspaces may allow their credentials to call
             (``PROMPTCARDS_PRIVATE_HOSTS``), see `server_ext.services.network_rules`.
+        public_url: Where people reach this server, for links in messages (``PROMPTCARDS_PUBLIC_URL``).
         limits: Rate limits that differ from ours (``PROMPTCARDS_LIMITS``), see `server_ext.limits.rates`.
     """
 
@@ -33,6 +34,7 @@ class Settings:
     keys_file: Path | None = None
     shared_provider_keys: bool = False
     private_hosts: str = ""
+    public_url: str = ""
     limits: str | None = None
 
     @property
@@ -53,5 +55,6 @@ class Settings:
             keys_file=Path(keys).expanduser().absolute() if (keys := os.environ.get("PROMPTCARDS_KEYS_FILE")) else None,
             shared_provider_keys=os.environ.get("PROMPTCARDS_SHARED_PROVIDER_KEYS") == "1",
             private_hosts=os.environ.get("PROMPTCARDS_PRIVATE_HOSTS") or "",
+            public_url=os.environ.get("PROMPTCARDS_PUBLIC_URL") or "",
             limits=os.environ.get("PROMPTCARDS_LIMITS") or None,
         )

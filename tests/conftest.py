@@ -125,9 +125,9 @@ def start_worker(settings: Settings, services: Services) -> Iterator[StartWorker
     """A function that starts a worker process of the session's home."""
     with ExitStack() as started:
 
-        def start(*arguments: str, lease_s: float = 3.0) -> Program:
+        def start(*arguments: str, lease_s: float = 3.0, **more: str) -> Program:
             return started.enter_context(
-                Program(settings.home, "worker", *arguments, PROMPTCARDS_LEASE_S=f"{lease_s:g}")
+                Program(settings.home, "worker", *arguments, PROMPTCARDS_LEASE_S=f"{lease_s:g}", **more)
             )
 
         yield start

@@ -21,6 +21,7 @@ from promptcard_ext.client.tags import Tags
 from promptcard_ext.client.tokens import Tokens
 from promptcard_ext.client.usage import UsageSums
 from promptcard_ext.client.versions import Versions
+from promptcard_ext.client.webhooks import Webhooks
 from promptcard_ext.client.workspaces import Workspaces
 
 
@@ -71,3 +72,4 @@ class WorkspaceApi:
         self.reports = Reports(*place)
         self.credentials = ProviderKeys(*place)
         self.network_rules = NetworkRules(*place)
+        self.webhooks = Webhooks(*place)

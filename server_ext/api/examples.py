@@ -43,6 +43,8 @@ BODIES: dict[str, Any] = {
     "create_credential": {"provider": "openai", "name": "team", "key": "the provider's key"},
     "update_credential": {"enabled": False},
     "create_network_rule": {"host": "models.example.com", "port": 8000, "note": "our own models"},
+    "create_webhook": {"url": "https://hooks.example.com/promptcards", "note": "tells the team"},
+    "update_webhook": {"enabled": False},
 }
 UPLOADS = {"text/csv": "who,__expected\nAda,contains:Ada\n"}
 PATH = {"workspace": "personal", "card": "greet", "version": "1", "label": "production", "tag": "demo"}
@@ -64,6 +66,7 @@ _MADE = {
     "create_price_override": ("price", "/id"),
     "create_credential": ("credential", "/id"),
     "create_network_rule": ("rule", "/id"),
+    "create_webhook": ("webhook", "/webhook/id"),
 }
 
 

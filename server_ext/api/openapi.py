@@ -48,6 +48,7 @@ _PATH: dict[str, tuple[str, bool]] = {
     "generation": ("Id of the answer.", True),
     "price": ("Id of the price.", True),
     "credential": ("Id of the credential.", True),
+    "webhook": ("Id of the webhook.", True),
     "rule": ("Id of the rule.", True),
 }
 _LAST_EVENT = {

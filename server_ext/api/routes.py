@@ -27,6 +27,7 @@ from server_ext.api import (
     tags,
     usage,
     versions,
+    webhooks,
     workspaces,
 )
 from server_ext.api.changes_sse import ChangesHandler
@@ -58,6 +59,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *audit.operations.all,
     *reports.operations.all,
     *credentials.operations.all,
+    *webhooks.operations.all,
 )
 # Paths that stay open, each with the action that it asks for.
 STREAMS: tuple[tuple[str, type[Any], str], ...] = (

@@ -130,6 +130,7 @@ def _abandon_attempts(connection: sa.Connection, run: Any, task_id: UUID) -> Non
         .returning(a.ordinal)
     )
     reservations.spend_unknown(connection, run, unknown.scalars())
+    reservations.close(connection, run.workspace_id, run.id, task_id, None)
 
 
 def renew(database: Database, lease: Lease, lease_s: float) -> str | None:

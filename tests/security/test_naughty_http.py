@@ -28,6 +28,7 @@ from promptcard_ext.core.contract.cards import LabelTarget
 from promptcard_ext.core.contract.credentials import NewCredential
 from promptcard_ext.core.contract.prices import PriceOverrideSpec
 from promptcard_ext.core.contract.runs import RunSpec
+from promptcard_ext.core.contract.webhooks import WebhookSpec
 from server_ext.api.operation import Operation
 from server_ext.api.routes import OPERATIONS
 from server_ext.db.engine import Database
@@ -44,6 +45,7 @@ from server_ext.services import (
     price_overrides,
     reports,
     runs,
+    webhooks,
 )
 from server_ext.settings import Settings
 from tests.security.naughty import texts
@@ -65,7 +67,7 @@ SLOW = {"log_in": 12, "change_password": 12, "accept_invitation": 40}
 # Hosts and addresses are written in one form, and a host that is allowed already stays as it is.
 REWRITTEN = {
     ("create_network_rule", "note"), ("create_network_rule", "host"), ("create_credential", "base_url"),
-    ("update_credential", "base_url"),
+    ("update_credential", "base_url"), ("create_webhook", "url"), ("update_webhook", "url"),
 }  # fmt: skip
 MAX_TARGET = 60_000
 # Would end the session that all others use.
@@ -171,6 +173,7 @@ def _furnish(tenant: Tenant) -> tuple[dict[str, str], str]:
         real = {
             "workspace": str(tenant.id), "card": "free", "version": "1", "label": "production", "tag": "t", "run": run,
             "case": str(cases.list_cases(scope, "free").items[0].id), "credential": str(key.id),
+            "webhook": str(webhooks.create(scope, WebhookSpec("https://hooks.example.com/x")).webhook.id),
             "user": str(tenant.actor.user_id), "price": str(price_overrides.create(scope, PRICE).id),
             "report": str(reports.create(scope, run)["id"]),
         }  # fmt: skip
