@@ -23,6 +23,7 @@ class Context:
         lease_s: How long a worker may be silent before its task is given to another.
         home: Where what must not be lost is kept while the database is away.
         shared_keys: Whether provider keys of this process's environment are for every workspace.
+        most_calls: Most calls in flight, whatever a run asks for; None sets no limit.
     """
 
     database_url: str
@@ -31,6 +32,7 @@ class Context:
     keys: KeyRing
     lease_s: float = DEFAULT_LEASE_S
     shared_keys: bool = False
+    most_calls: int | None = None
     home: Path = field(default_factory=lambda: Settings.from_environment().home)
     _pid: int = 0
     _database: Database | None = field(default=None, repr=False)

@@ -13,6 +13,7 @@ from server_ext.jobs.context import Context
 from server_ext.jobs.heartbeat import Heartbeat
 from server_ext.jobs.ledger import Ledger
 from server_ext.jobs.recorder import Recorder
+from server_ext.jobs.run_budget import RunBudget
 from server_ext.services import connections, prices, shards, tasks
 
 
@@ -43,7 +44,8 @@ async def _drive(
     ledger: Ledger,
 ) -> None:
     prepared = shard.plan.prepare()
-    width = shard.document.concurrency
+    width = min(shard.concurrency, context.most_calls or shard.concurrency)
+    budget = RunBudget(context.database, lease) if shard.limited else None
     # Announced in portions of what can be in flight: what a dead worker leaves unknown is then about what it called.
     options = EngineOptions(
         concurrency=width,
@@ -64,6 +66,7 @@ async def _drive(
         attempts=ledger,
         items=shard.pending,
         known=ledger.begin,
+        budget=budget,
     )
     try:
         async with recorder:
@@ -73,6 +76,8 @@ async def _drive(
                     await recorder.add(items[event.result.ordinal], event.result, final=final)
     finally:
         await providers.close()
+        if budget is not None:
+            await budget.close()
         used = shard.connections.used
         await asyncio.to_thread(connections.mark_used, context.database, lease.workspace_id, used)
 

@@ -85,3 +85,62 @@ end $$;
 
 revoke execute on function pc.next_task() from public;
 grant execute on function pc.next_task() to pc_app;
+
+-- Worker processes, and when they were last heard of. Reached through functions only: a worker is of no workspace.
+create table workers (
+    name text primary key check (char_length(name) between 1 and 1000),
+    host text not null check (char_length(host) <= 1000),
+    pid integer not null,
+    version text not null check (char_length(version) <= 100),
+    state text not null check (state in ('idle', 'busy', 'draining')),
+    concurrency integer,
+    started_at timestamptz not null default clock_timestamp(),
+    heartbeat_at timestamptz not null default clock_timestamp()
+);
+alter table workers enable row level security;
+alter table workers force row level security;
+create policy across_workspaces on workers to pc_owner using (true) with check (true);
+
+-- A sign of life; workers that have given none for ten minutes are forgotten.
+create function pc.beat_worker(
+    worker text, host text, pid integer, version text, state text, concurrency integer
+) returns void
+language sql volatile security definer
+set search_path = pg_catalog, public, pc, pg_temp
+begin atomic
+    insert into public.workers as w (name, host, pid, version, state, concurrency)
+        values (worker, host, pid, version, state, concurrency)
+        on conflict (name) do update set state = excluded.state, heartbeat_at = clock_timestamp();
+    delete from public.workers as w where w.heartbeat_at < clock_timestamp() - interval '10 minutes';
+end;
+
+create function pc.forget_worker(worker text) returns void
+language sql volatile security definer
+set search_path = pg_catalog, public, pc, pg_temp
+begin atomic
+    delete from public.workers as w where w.name = worker;
+end;
+
+-- The workers, with how many tasks each has in flight: of all workspaces, and of the one that the transaction names.
+create function pc.known_workers() returns table (
+    name text, host text, pid integer, version text, state text, concurrency integer, started_at timestamptz,
+    heartbeat_at timestamptz, silent_s double precision, tasks bigint, own_tasks bigint
+)
+language sql stable security definer
+set search_path = pg_catalog, public, pc, pg_temp
+begin atomic
+    select w.name, w.host, w.pid, w.version, w.state, w.concurrency, w.started_at, w.heartbeat_at,
+        extract(epoch from clock_timestamp() - w.heartbeat_at)::double precision,
+        count(t.id), count(t.id) filter (
+            where t.workspace_id = nullif(current_setting('app.workspace_id', true), '')::uuid
+        )
+    from public.workers as w
+    left join public.tasks as t on t.worker = w.name and t.state = 'leased' and t.lease_until >= clock_timestamp()
+    group by w.name
+    order by w.host, w.started_at, w.name;
+end;
+
+revoke execute on function pc.beat_worker(text, text, integer, text, text, integer), pc.forget_worker(text),
+    pc.known_workers() from public;
+grant execute on function pc.beat_worker(text, text, integer, text, text, integer), pc.forget_worker(text),
+    pc.known_workers() to pc_app;
