@@ -13,6 +13,7 @@ from promptcard_ext.client.labels import Labels
 from promptcard_ext.client.members import Members
 from promptcard_ext.client.prices import PriceOverrides, Prices
 from promptcard_ext.client.provider_keys import NetworkRules, ProviderKeys
+from promptcard_ext.client.queue import QueueView
 from promptcard_ext.client.reports import Reports
 from promptcard_ext.client.runs import Runs
 from promptcard_ext.client.server import Server
@@ -68,6 +69,7 @@ class WorkspaceApi:
         self.prices = Prices(*place)
         self.price_overrides = PriceOverrides(*place)
         self.usage = UsageSums(*place)
+        self.queue = QueueView(*place)
         self.audit = Audit(*place)
         self.reports = Reports(*place)
         self.credentials = ProviderKeys(*place)

@@ -16,6 +16,7 @@ from server_ext.cli import (
     keys,
     member,
     openapi,
+    queue,
     serve,
     services,
     token,
@@ -24,7 +25,7 @@ from server_ext.cli import (
     workspace,
 )
 
-FOR_OPERATORS = (user, workspace, member, invitation, token, credential, audit, keys, openapi)
+FOR_OPERATORS = (user, workspace, member, invitation, token, credential, audit, keys, queue, openapi)
 
 
 def register(commands: Any) -> None:

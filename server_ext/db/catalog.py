@@ -35,6 +35,7 @@ DEFINER_FUNCTIONS = {
     "of no workspace",
     "pc.forget_worker(worker text)": "workers are of no workspace",
     "pc.known_workers()": "workers are of no workspace; of tasks it gives their number only",
+    "pc.all_queue_lines()": "operators see how long the queue is; it gives numbers by workspace only",
     "pc.next_task()": "workers serve all workspaces in turn; it gives the ids of one task",
     "pc.workspaces_to_reseal(current_key text, after uuid, max_rows integer)": "an old sealing key is of all "
     "workspaces; it gives their ids only",
@@ -55,7 +56,7 @@ OWNER_POLICY_TABLES = {
     "workspaces": "operators list them, as the owner",
     "memberships": "operators list them, as the owner; pc.hub_members",
     "card_search": "pc.search_cards",
-    "tasks": "pc.tasks_to_ring, pc.next_task, pc.known_workers",
+    "tasks": "pc.tasks_to_ring, pc.next_task, pc.known_workers, pc.all_queue_lines",
     "provider_credentials": "pc.workspaces_to_reseal",
     "webhooks": "pc.workspaces_to_reseal",
     "test_executions_default": "pc.ensure_partitions moves rows out of it",

@@ -120,6 +120,7 @@ def test_what_owners_do(api: WorkspaceApi, tenant: Tenant) -> None:
     assert api.audit.head().seq == next(iter(api.audit.list())).seq
     assert api.audit.verify().problem is None
     assert api.usage.get(group_by="model").rows == []
+    assert api.queue.get().waiting == 0
     assert next(api.prices.list()).input_per_mtok is not None
 
 

@@ -114,6 +114,7 @@ tasks = sa.Table(
     sa.Column("run_id", sa.Uuid),
     sa.Column("report_id", sa.Uuid),
     sa.Column("delivery_id", sa.Uuid),
+    sa.Column("batch_id", sa.Uuid),
     sa.Column("first_ordinal", sa.Integer),
     sa.Column("last_ordinal", sa.Integer),
     sa.Column("ordinals", ARRAY(sa.Integer)),
@@ -137,6 +138,8 @@ tasks = sa.Table(
     sa.Index("tasks_delivery_idx", "workspace_id", "delivery_id", postgresql_where=sa.text("delivery_id IS NOT NULL")),
     sa.Index("tasks_run_idx", "workspace_id", "run_id", "offered_at"),
     sa.Index("tasks_offered_idx", "workspace_id", "offered_at"),
+    sa.Index("tasks_held_idx", "workspace_id", postgresql_where=sa.text("state = 'held'::text")),
+    sa.Index("tasks_finished_idx", "workspace_id", "finished_at"),
     sa.Index(
         "tasks_live_idx",
         "workspace_id",

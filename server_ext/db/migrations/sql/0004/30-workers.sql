@@ -144,3 +144,52 @@ revoke execute on function pc.beat_worker(text, text, integer, text, text, integ
     pc.known_workers() from public;
 grant execute on function pc.beat_worker(text, text, integer, text, text, integer), pc.forget_worker(text),
     pc.known_workers() to pc_app;
+
+create index tasks_held_idx on tasks (workspace_id) where state = 'held';
+create index tasks_finished_idx on tasks (workspace_id, finished_at);
+
+-- What waits, is in flight, is held, and has ended in the last five minutes, by workspace and priority.
+create function pc.queue_lines() returns table (
+    workspace_id uuid, priority text, waiting bigint, waiting_items bigint, oldest_s double precision,
+    in_flight bigint, held bigint, ended bigint, ended_items bigint
+)
+language sql stable
+set search_path = pg_catalog, public, pc, pg_temp
+begin atomic
+    with found as (
+        select t.workspace_id, t.priority, t.created_at,
+            case when t.state = 'leased' and t.lease_until >= clock_timestamp() then 'in flight' else 'waiting' end as place,
+            coalesce(cardinality(t.ordinals), t.last_ordinal - t.first_ordinal + 1, 0) as items
+        from public.tasks as t where t.state in ('queued', 'leased')
+        union all
+        select t.workspace_id, t.priority, t.created_at, 'held', 0 from public.tasks as t where t.state = 'held'
+        union all
+        select t.workspace_id, t.priority, t.created_at, 'ended',
+            coalesce(cardinality(t.ordinals), t.last_ordinal - t.first_ordinal + 1, 0)
+        from public.tasks as t
+        where t.state in ('done', 'failed') and t.finished_at > clock_timestamp() - interval '5 minutes'
+    )
+    select f.workspace_id, f.priority,
+        count(*) filter (where f.place = 'waiting'),
+        coalesce(sum(f.items) filter (where f.place = 'waiting'), 0),
+        extract(epoch from clock_timestamp() - min(f.created_at) filter (where f.place = 'waiting'))::double precision,
+        count(*) filter (where f.place = 'in flight'),
+        count(*) filter (where f.place = 'held'),
+        count(*) filter (where f.place = 'ended'),
+        coalesce(sum(f.items) filter (where f.place = 'ended'), 0)
+    from found as f group by f.workspace_id, f.priority
+    order by f.workspace_id, case f.priority when 'high' then 0 when 'medium' then 1 else 2 end;
+end;
+
+create function pc.all_queue_lines() returns table (
+    workspace_id uuid, priority text, waiting bigint, waiting_items bigint, oldest_s double precision,
+    in_flight bigint, held bigint, ended bigint, ended_items bigint
+)
+language sql stable security definer
+set search_path = pg_catalog, public, pc, pg_temp
+begin atomic
+    select * from pc.queue_lines();
+end;
+
+revoke execute on function pc.queue_lines(), pc.all_queue_lines() from public;
+grant execute on function pc.queue_lines(), pc.all_queue_lines() to pc_app;
