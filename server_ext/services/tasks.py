@@ -288,6 +288,12 @@ def _end(connection: sa.Connection, task: Any, state: str, error: dict[str, Any]
         )
 
 
+_OPEN = sa.text(
+    "insert into attempts (workspace_id, run_id, ordinal, attempt, task_id, lease_token, worker)"
+    " select :workspace, :run, unnest(cast(:ordinals as integer[])), :attempt, :task, :token, :worker"
+)
+
+
 def open_attempts(database: Database, lease: Lease, ordinals: list[int]) -> bool:
     """Write down that these items are about to be called, before they are.
 
@@ -297,21 +303,9 @@ def open_attempts(database: Database, lease: Lease, ordinals: list[int]) -> bool
     with database.transaction(lease.workspace_id) as connection:
         if _mine_query(connection, lease) is None:
             return False
-        connection.execute(
-            sa.insert(attempts),
-            [
-                {
-                    "workspace_id": lease.workspace_id,
-                    "run_id": lease.run_id,
-                    "ordinal": ordinal,
-                    "attempt": lease.attempt,
-                    "task_id": lease.task_id,
-                    "lease_token": lease.token,
-                    "worker": lease.worker,
-                }
-                for ordinal in ordinals
-            ],
-        )
+        values = {"workspace": lease.workspace_id, "run": lease.run_id, "task": lease.task_id, "token": lease.token}
+        more = {"ordinals": list(ordinals), "attempt": lease.attempt, "worker": lease.worker}
+        connection.execute(_OPEN, values | more)
         return True
 
 
