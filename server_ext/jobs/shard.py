@@ -8,12 +8,13 @@ from promptcard_ext.core.engine import Control, EngineOptions, execute
 from promptcard_ext.core.events import ItemFinished
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.providers import Providers
-from server_ext.jobs import live
+from server_ext.jobs import batch_mode, live
 from server_ext.jobs.context import Context
 from server_ext.jobs.heartbeat import Heartbeat
 from server_ext.jobs.ledger import Ledger
 from server_ext.jobs.recorder import Recorder
 from server_ext.jobs.run_budget import RunBudget
+from server_ext.jobs.shared_limits import SharedLimits
 from server_ext.services import connections, prices, shards, tasks
 
 
@@ -28,6 +29,9 @@ def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat, ledger: Ledg
     """
     shard = shards.load(context.database, lease, shared_keys=context.shared_keys)
     if not shard.pending:
+        return
+    if shard.document.execution == "batch":
+        batch_mode.run(context, lease, heartbeat, ledger, shard)
         return
     control = Control()
     heartbeat.on_stop(control.cancel)
@@ -55,6 +59,7 @@ async def _drive(
         embedder=shard.document.embedder,
     )
     providers = Providers(shard.connections.options)
+    limits = SharedLimits(context, lease.workspace_id, f"{context.worker}:{lease.task_id}")
     recorder = Recorder(context, lease, prepared, shard.version_ids)
     items = {item.ordinal: item for item in shard.pending}
     events = execute(
@@ -66,10 +71,11 @@ async def _drive(
         attempts=ledger,
         items=shard.pending,
         known=ledger.begin,
+        traffic=limits,
         budget=budget,
     )
     try:
-        async with recorder:
+        async with recorder, limits:
             async for event in events:
                 if isinstance(event, ItemFinished):
                     final = not (heartbeat.hands_back and _cut_short(event.result))

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection
 
 from promptcard_ext.core.errors import PromptCardError, Unavailable
-from server_ext.jobs import drain, journal, recorder, reports, shard, webhooks
+from server_ext.jobs import batch_mode, drain, journal, recorder, reports, shard, webhooks
 from server_ext.jobs.context import Context, current
 from server_ext.jobs.heartbeat import Heartbeat
 from server_ext.jobs.ledger import Ledger
@@ -15,7 +15,7 @@ from server_ext.services import tasks
 log = logging.getLogger("promptcards.worker")
 MAX_CRASHES = 3
 # What is done in one go: a shutdown interrupts it, and it begins anew.
-_WITHOUT_SHARD = {"report": reports.render, "webhook": webhooks.deliver}
+_WITHOUT_SHARD = {"report": reports.render, "webhook": webhooks.deliver, "batch_cancel": batch_mode.cancel}
 
 
 def do(workspace_id: str, task_id: str) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from promptcard_ext.core.contract.runs import FINAL, RunOut
 from promptcard_ext.core.errors import Conflict
 from server_ext.db.tables import outbox
-from server_ext.services import audit, run_state, runs
+from server_ext.services import audit, batches, run_state, runs
 from server_ext.services.scope import Scope, missing
 
 
@@ -21,6 +21,7 @@ def cancel(scope: Scope, reference: str) -> RunOut:
     run = _locked(scope, reference)
     if run.status not in (*FINAL, "cancelling"):
         run_state.turn_tasks(scope.connection, run, ("queued", "held"), "cancelled")
+        batches.abandon(scope.connection, scope.workspace_id, run.id)
         run_state.move(scope.connection, run, "cancelling")
         audit.record(scope, "run.cancelled", "run", run.id)
         run_state.settle(scope.connection, scope.workspace_id, run.id)

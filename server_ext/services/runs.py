@@ -33,7 +33,7 @@ from promptcard_ext.core.errors import CardError
 from promptcard_ext.core.matrix import Plan
 from promptcard_ext.providers import model as check_model
 from server_ext.db.tables import outbox, prompt_cards, run_cases, runs, tasks
-from server_ext.services import audit, card_versions, cards, cases, changes, reservations, run_state
+from server_ext.services import audit, batches, card_versions, cards, cases, changes, reservations, run_state
 from server_ext.services.budgets import check_amount
 from server_ext.services.card_lookup import select_card
 from server_ext.services.paging import decode_cursor, page
@@ -66,12 +66,15 @@ def create(scope: Scope, spec: RunSpec) -> RunOut:
         CardError, TemplateError: A case does not fit a version, or a template does not render.
         UnknownModel: A model reference names no provider.
         NotFound: There is no such card, version or case.
+        CardError: It cannot wait (``batch_not_possible``).
         OverBudget: It may cost more than a hard rule leaves (``budget_exceeded``).
         RunError: A budget or a hard rule needs a price that is not known (``budget_unpriced``).
     """
     scope.require("test:execute")
     for reference in (*spec.models, *spec.judges, *filter(None, [spec.embedder])):
         check_model(reference)
+    if spec.execution == "batch":
+        batches.check_possible(spec)
     head = cards.get(scope, spec.card)
     chosen = card_versions.load(scope, spec.card, spec.versions or [head.latest_version])
     picked = _pick(cases.load(scope, head.id), spec.cases, head.name)
@@ -88,6 +91,7 @@ def create(scope: Scope, spec: RunSpec) -> RunOut:
         list(spec.judges),
         spec.embedder,
         priority=spec.priority,
+        execution=spec.execution,
     )
     name = spec.name or " vs ".join(v.card.label for v in chosen)
     money = Money(check_amount(spec.budget_usd), spec.on_unknown)

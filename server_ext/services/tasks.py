@@ -6,7 +6,7 @@ can neither renew nor finish, and learns of it at the next renewal. A lease that
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +15,8 @@ from msgspec import Struct
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from server_ext.db.engine import Database
-from server_ext.db.tables import attempts, outbox, reports, runs, tasks, webhook_deliveries
-from server_ext.services import reservations, run_state
+from server_ext.db.tables import attempts, outbox, provider_batches, reports, runs, tasks, webhook_deliveries
+from server_ext.services import batches, reservations, run_state
 from server_ext.services.scope import Scope
 
 
@@ -39,6 +39,7 @@ class Lease(Struct, frozen=True):
     last_ordinal: int | None
     ordinals: tuple[int, ...] | None = None
     delivery_id: UUID | None = None
+    batch_id: UUID | None = None
 
 
 class Note(Struct, frozen=True):
@@ -114,7 +115,7 @@ def claim(database: Database, workspace_id: UUID, task_id: UUID, worker: str, le
         return Lease(
             workspace_id, task_id, leased.lease_token, worker, leased.attempt, row.kind, row.run_id, row.report_id,
             row.first_ordinal, row.last_ordinal, tuple(row.ordinals) if row.ordinals else None,
-            row.delivery_id,
+            row.delivery_id, row.batch_id,
         )  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def _abandon_attempts(connection: sa.Connection, run: Any, task_id: UUID) -> Non
     a = attempts.c
     unknown = connection.execute(
         sa.update(attempts)
-        .where(a.workspace_id == run.workspace_id, a.task_id == task_id, a.state == "open")
+        .where(a.workspace_id == run.workspace_id, a.task_id == task_id, a.state == "open", ~_in_batch())
         .values(state="unknown", closed_at=sa.func.clock_timestamp())
         .returning(a.ordinal)
     )
@@ -217,6 +218,22 @@ def release(
         return True
 
 
+def wait(database: Database, lease: Lease, wait_s: float) -> None:
+    """Let the task of a run wait until its time has come, unless the run has been stopped meanwhile."""
+    with database.transaction(lease.workspace_id) as connection:
+        mine = _mine_query(connection, lease)
+        if mine is None:
+            return
+        # Locked, so that a pause that begins now finds this task where it looks for it.
+        run = run_state.lock(connection, lease.workspace_id, mine.run_id)
+        if run.status == "cancelling":
+            _end(connection, mine, "cancelled", None)
+        elif run.status in ("pausing", "paused"):
+            _hold(connection, mine, more_attempts=1)
+        else:
+            postpone(connection, lease, wait_s)
+
+
 def postpone(connection: sa.Connection, lease: Lease, wait_s: float) -> bool:
     """Let a task wait until its time has come, without a worker. Its worker did not fail.
 
@@ -251,19 +268,41 @@ def _hold(connection: sa.Connection, task: Any, more_attempts: int = 0) -> None:
     run_state.settle(connection, task.workspace_id, task.run_id)
 
 
+def _in_batch() -> sa.ColumnElement[bool]:
+    """Calls that a provider has, whatever becomes of the worker that gave them to it."""
+    b = provider_batches.c
+    live = sa.select(b.id).where(
+        b.workspace_id == attempts.c.workspace_id,
+        b.task_id == attempts.c.task_id,
+        b.attempt == attempts.c.attempt,
+        b.state.in_(("preparing", "submitted")),
+        attempts.c.ordinal == sa.any_(b.ordinals),
+    )
+    return live.exists()
+
+
 def _release_attempts(connection: sa.Connection, lease: Lease, sent: Collection[int]) -> None:
     """Calls that were announced and not recorded: of those that were not sent we know that nobody paid for them."""
     called = attempts.c.ordinal == sa.any_(sa.cast(sorted(sent), ARRAY(sa.Integer)))
-    connection.execute(
+    if lease.run_id is None:
+        return
+    closed = connection.execute(
         sa.update(attempts)
         .where(
             attempts.c.workspace_id == lease.workspace_id,
             attempts.c.task_id == lease.task_id,
             attempts.c.lease_token == lease.token,
             attempts.c.state == "open",
+            ~_in_batch(),
         )
         .values(state=sa.case((called, "unknown"), else_="released"), closed_at=sa.func.clock_timestamp())
+        .returning(attempts.c.ordinal, attempts.c.state)
     )
+    unknown = [row.ordinal for row in closed if row.state == "unknown"]
+    run = run_state.lock(connection, lease.workspace_id, lease.run_id)
+    reservations.spend_unknown(connection, run, unknown)
+    # Open only when the worker could not say what it has spent.
+    reservations.close(connection, lease.workspace_id, lease.run_id, lease.task_id, None)
 
 
 def _end(connection: sa.Connection, task: Any, state: str, error: dict[str, Any] | None) -> None:
@@ -273,6 +312,7 @@ def _end(connection: sa.Connection, task: Any, state: str, error: dict[str, Any]
         )
     )
     if task.kind == "run_shard":
+        batches.abandon(connection, task.workspace_id, task.run_id, task.id)
         run_state.settle(connection, task.workspace_id, task.run_id)
     elif state == "failed" and task.kind == "webhook":
         connection.execute(
@@ -301,12 +341,17 @@ def open_attempts(database: Database, lease: Lease, ordinals: list[int]) -> bool
         False when the lease is lost: then nothing may be called.
     """
     with database.transaction(lease.workspace_id) as connection:
-        if _mine_query(connection, lease) is None:
-            return False
-        values = {"workspace": lease.workspace_id, "run": lease.run_id, "task": lease.task_id, "token": lease.token}
-        more = {"ordinals": list(ordinals), "attempt": lease.attempt, "worker": lease.worker}
-        connection.execute(_OPEN, values | more)
-        return True
+        return announce(connection, lease, ordinals)
+
+
+def announce(connection: sa.Connection, lease: Lease, ordinals: Sequence[int]) -> bool:
+    """As `open_attempts`, in a transaction that does more than this."""
+    if _mine_query(connection, lease) is None:
+        return False
+    values = {"workspace": lease.workspace_id, "run": lease.run_id, "task": lease.task_id, "token": lease.token}
+    more = {"ordinals": list(ordinals), "attempt": lease.attempt, "worker": lease.worker}
+    connection.execute(_OPEN, values | more)
+    return True
 
 
 def create(scope: Scope, kind: str, **references: Any) -> UUID:

@@ -125,6 +125,7 @@ def fill_workspace(connection: sa.Connection, workspace_id: uuid.UUID) -> None:
         tables.attempts,
         run_id=run.id, ordinal=0, attempt=1, task_id=task.id, lease_token=uuid.uuid4(), worker="w",
     )  # fmt: skip
+    add(tables.provider_batches, run_id=run.id, task_id=task.id, attempt=1, model="openai:m", ordinals=[0])
     add(tables.outbox, kind="task", ref_id=task.id)
     add(tables.spend_rules, scope="workspace", span="day", hard=True, limit_usd=5)
     add(tables.spending, at=run.created_at, user_id=user_id, model="m", usd=1)

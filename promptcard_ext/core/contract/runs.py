@@ -21,6 +21,7 @@ Wanted = Annotated[str, Meta(max_length=500)]
 Concurrency = Annotated[int, Meta(ge=1, le=512)]
 OnUnknown = Literal["hold", "retry"]
 Priority = Literal["high", "medium", "low"]
+Execution = Literal["live", "batch"]
 Number = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Cursor = Annotated[str, Meta(max_length=2000)]
 
@@ -43,6 +44,7 @@ class RunSpec(Struct, frozen=True, forbid_unknown_fields=True):
         on_unknown: What becomes of an item whose call may have been made and paid for: ``retry`` calls it again,
             ``hold`` lets it wait until somebody requeues it.
         priority: Whether workers turn to it before or after others.
+        execution: ``batch`` gives the calls to the provider many at once, to be answered within a day.
     """
 
     card: Name
@@ -58,6 +60,7 @@ class RunSpec(Struct, frozen=True, forbid_unknown_fields=True):
     budget_usd: Decimal | None = None
     on_unknown: OnUnknown = "retry"
     priority: Priority = "medium"
+    execution: Execution = "live"
 
 
 class RunPatch(Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,6 +117,7 @@ class PlanDocument(Struct, frozen=True):
         chosen: How many items of cases × repeats × models × versions are run, when not all of them: the plan of a
             repetition of what failed. Its cases are those with such an item.
         priority: Whether workers turn to it before or after others.
+        execution: ``batch`` for calls that can wait.
     """
 
     card: str
@@ -126,6 +130,7 @@ class PlanDocument(Struct, frozen=True):
     embedder: str | None = None
     chosen: int | None = None
     priority: Priority = "medium"
+    execution: Execution = "live"
 
     @property
     def per_group(self) -> int:

@@ -13,6 +13,7 @@ from promptcard_ext.core.engine.identity import limit_key, request_hash, stored_
 from promptcard_ext.core.engine.limiter import Limiter
 from promptcard_ext.core.engine.options import EngineOptions, Mode
 from promptcard_ext.core.engine.purse import Purse
+from promptcard_ext.core.engine.traffic import Traffic
 from promptcard_ext.core.errors import ProviderError
 from promptcard_ext.core.ports import Embeddings, GenerationStore, Provider, Reply, Request
 from promptcard_ext.core.pricing import Price, PriceBook
@@ -41,7 +42,9 @@ class Caller:
         options: EngineOptions,
         store: GenerationStore | None,
         purse: Purse | None,
+        traffic: Traffic | None = None,
     ) -> None:
+        self._traffic = traffic
         self.options, self.prices, self.purse = options, prices, purse
         self._provider_of = provider_of
         self._providers: dict[str, tuple[Provider, str]] = {}
@@ -102,7 +105,7 @@ class Caller:
         price = self.price(provider, request.model)
         reserve = None if self.purse is None else self.purse.for_request(price, request)
         reply, calls = await self.call(provider, request.model, lambda: provider.generate(request), reserve, price)
-        generation = _generation(provider, request.model, asked, reply, calls, price)
+        generation = generation_of(provider, request.model, asked, reply, calls, price)
         self.keep(asked, repeat, generation)
         return Answered(generation, False)
 
@@ -178,6 +181,8 @@ class Caller:
         if found is None:
             options = self.options
             found = self._limiters[key] = Limiter(options.start_concurrency, self._ceiling, options.max_wait_s)
+            if self._traffic is not None:
+                self._traffic.begun(key, provider.name, found)
         return found
 
     async def _admission(self, limiter: Limiter, reserve_usd: Decimal | None) -> None:
@@ -236,9 +241,10 @@ def _cost(price: Price | None, reply: Reply | Embeddings) -> Decimal | None:
     return None if price is None else price.cost_of(reply.tokens)
 
 
-def _generation(
+def generation_of(
     provider: Provider, model: str, asked: str, reply: Reply, calls: int, price: Price | None
 ) -> Generation:
+    """Return an answer with what it cost, by the hash of what was asked and the number of calls that it took."""
     cost = _cost(price, reply)
     return Generation(
         provider=provider.name,
