@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
 def _worker(arguments: argparse.Namespace) -> int:
     from server_ext.jobs import worker
     from server_ext.keys import load_ring
-    from server_ext.runtime import ready_services
+    from server_ext.runtime import installation_id, ready_services
 
     settings = Settings.from_environment()
     if arguments.status:
@@ -64,6 +64,9 @@ def _worker(arguments: argparse.Namespace) -> int:
             lease_s=lease_s,
             shared_keys=settings.shared_provider_keys,
             most_calls=arguments.concurrency,
+            installation=installation_id(services.database_url),
+            calls_total=settings.calls_total,
+            calls_per_workspace=settings.calls_per_workspace,
             burst=arguments.burst,
         )
     return 0

@@ -24,6 +24,8 @@ class Context:
         home: Where what must not be lost is kept while the database is away.
         shared_keys: Whether provider keys of this process's environment are for every workspace.
         most_calls: Most calls in flight, whatever a run asks for; None sets no limit.
+        installation: Sets our keys in Redis apart from those of others.
+        calls_total, calls_per_workspace: Most calls in flight of all workers together; None sets no limit.
     """
 
     database_url: str
@@ -33,6 +35,9 @@ class Context:
     lease_s: float = DEFAULT_LEASE_S
     shared_keys: bool = False
     most_calls: int | None = None
+    installation: str = ""
+    calls_total: int | None = None
+    calls_per_workspace: int | None = None
     home: Path = field(default_factory=lambda: Settings.from_environment().home)
     _pid: int = 0
     _database: Database | None = field(default=None, repr=False)

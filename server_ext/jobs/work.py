@@ -23,7 +23,7 @@ def do(workspace_id: str, task_id: str) -> None:
 
     The ids say why the bell was rung, no more: whoever rings often must not be served before everybody else.
     """
-    if drain.requested:
+    if drain.requested or drain.orphaned():
         return  # the task waits in the database; another worker will be woken for it
     context = current()
     # What was answered and could not be stored comes first: an item that has its result is not called again.

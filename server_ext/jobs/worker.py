@@ -57,10 +57,16 @@ def work_forever(
     lease_s: float,
     shared_keys: bool = False,
     most_calls: int | None = None,
+    installation: str = "",
+    calls_total: int | None = None,
+    calls_per_workspace: int | None = None,
     burst: bool = False,
 ) -> None:
     """Take tasks from the queue until SIGTERM or Ctrl-C (or, with ``burst``, until none is left)."""
-    setting = context.Context(database_url, redis_url, worker_name(), keys, lease_s, shared_keys, most_calls)
+    setting = context.Context(
+        database_url, redis_url, worker_name(), keys, lease_s, shared_keys, most_calls, installation,
+        calls_total, calls_per_workspace,
+    )  # fmt: skip
     context.install(setting)
     drain.install()
     # The relay's threads and connections live in this process only; a forked job opens its own.
