@@ -17,7 +17,7 @@ from promptcard_ext.core.results import ItemResult
 from server_ext.db import results
 from server_ext.db.ids import new_id
 from server_ext.db.tables import runs, test_executions
-from server_ext.services import run_state
+from server_ext.services import reservations, run_state
 from server_ext.services.answers import answer_row
 from server_ext.services.tasks import Lease
 
@@ -73,6 +73,9 @@ def record(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -
     executions = [_execution(one) for one in batch if one.final]
     ordinals = [one.result.ordinal for one in batch]
     stored = results.insert(connection, run, lease.attempt, seq, ordinals, answers, executions)
+    told = set(stored.told or ())  # by this very attempt: what they cost is written down
+    paid = [one.result for one in batch if one.result.ordinal not in told]
+    reservations.spend(connection, run, lease.token, paid)
     if not stored.recorded:
         return 0
     counts = _count(connection, run, stored)

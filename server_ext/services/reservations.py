@@ -31,6 +31,8 @@ _RESERVE = sa.text("select * from pc.reserve_spending(:workspace, :run, :person,
 _SPEND = sa.text("select pc.spend(:workspace, :run, :person, :models, :amounts)").bindparams(
     sa.bindparam("models", type_=ARRAY(sa.Text)), sa.bindparam("amounts", type_=ARRAY(sa.Numeric))
 )
+_CHARGE = sa.text("select pc.charge(:workspace, :run, :token, :amount)")
+_CLOSE = sa.text("select pc.close_purses(:workspace, :run, :task, :total)")
 _SPANS = {"hour": "in an hour", "day": "in 24 hours", "week": "in 7 days", "month": "in a month"}
 
 
@@ -74,7 +76,7 @@ def set_aside(
         bound = set(shares)
     _check_prices([model for model, share in shares.items() if share is None and model in bound], lambda _: None)
     known = {model: share or Share(Decimal(0), Decimal(0)) for model, share in shares.items()}
-    return _reserve(scope, run_id, _documents(known, budget_usd))
+    return _reserve(scope, run_id, _documents(known, budget_usd), bound=None not in shares.values())
 
 
 def _concerning(scope: Scope, plan: PlanDocument) -> list[Any]:
@@ -103,7 +105,7 @@ def _documents(shares: Mapping[str, Share], budget_usd: Decimal | None) -> list[
     ]
 
 
-def _reserve(scope: Scope, run_id: UUID, documents: list[dict[str, str]]) -> list[Exceeded]:
+def _reserve(scope: Scope, run_id: UUID, documents: list[dict[str, str]], *, bound: bool = True) -> list[Exceeded]:
     where = {"workspace": scope.workspace_id, "run": run_id, "person": scope.actor.user_id}
     rows = scope.connection.execute(_RESERVE, {**where, "shares": documents}).all()
     over = [row for row in rows if row.spent_usd + row.reserved_usd + row.wanted_usd > row.limit_usd]
@@ -115,7 +117,7 @@ def _reserve(scope: Scope, run_id: UUID, documents: list[dict[str, str]]) -> lis
             hint="Give it fewer items, a smaller max_tokens or a budget of its own, or ask an owner for a higher one.",
             exceeds=msgspec.to_builtins(refusing),
         )
-    if any(row.hard for row in rows):
+    if bound and any(row.hard for row in rows):
         wanted = next(Decimal(one["reserved_usd"]) for one in documents if not one["model"])
         scope.connection.execute(
             sa.update(runs)
@@ -191,10 +193,13 @@ def _price_finder(scope: Scope) -> Callable[[str], Price | None]:
 # -- as it goes on -----------------------------------------------------------------------------------------------------
 
 
-def spend(connection: sa.Connection, run: Any, results: Iterable[ItemResult]) -> None:
+def spend(connection: sa.Connection, run: Any, token: UUID, results: Iterable[ItemResult]) -> None:
     """Write down what a batch of results of a locked run has cost.
 
     A call whose outcome is unknown keeps what was set aside for it, as if it had been paid for.
+
+    Args:
+        token: Of the lease under which the calls were made.
     """
     known: dict[str, Decimal] = {}
     unclear: dict[str, int] = {}
@@ -204,9 +209,21 @@ def spend(connection: sa.Connection, run: Any, results: Iterable[ItemResult]) ->
             known[result.model] = known.get(result.model, Decimal(0)) + cost
         elif result.reason in UNCLEAR:
             unclear[result.model] = unclear.get(result.model, 0) + 1
+    if known:
+        charged = {"token": token, "amount": sum(known.values())}
+        connection.execute(_CHARGE, {"workspace": run.workspace_id, "run": run.id, **charged})
     for model, usd in _most(connection, run, unclear).items():
         known[model] = known.get(model, Decimal(0)) + usd
     _spend(connection, run, known)
+
+
+def close(connection: sa.Connection, workspace_id: UUID, run_id: UUID, task_id: UUID, total: Decimal | None) -> None:
+    """Close what the worker of a task holds of its run's budget, and give back what it did not spend.
+
+    Args:
+        total: What the worker says that it has spent; None when nobody can say: all of it counts as spent.
+    """
+    connection.execute(_CLOSE, {"workspace": workspace_id, "run": run_id, "task": task_id, "total": total})
 
 
 def spend_unknown(connection: sa.Connection, run: Any, ordinals: Iterable[int]) -> None:

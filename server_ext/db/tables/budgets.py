@@ -62,6 +62,7 @@ run_purses = sa.Table(
     sa.Column("task_id", sa.Uuid, nullable=False),
     _usd("granted_usd"),
     _usd("spent_usd"),
+    _usd("told_usd"),
     sa.Column("held_usd", sa.Numeric, sa.Computed("GREATEST((granted_usd - spent_usd), (0)::numeric)", persisted=True)),
     sa.Column("closed_at", Timestamp),
     within("run_id", "runs.id"),

@@ -69,6 +69,8 @@ create table run_purses (
     task_id uuid not null,
     granted_usd numeric not null default 0,
     spent_usd numeric not null default 0,
+    -- What its worker says that it has spent: more than its results tell, for calls without a clear end cost, too.
+    told_usd numeric not null default 0,
     -- A call may cost more than was set aside for it, and then nothing of it is held any more.
     held_usd numeric generated always as (greatest(granted_usd - spent_usd, 0)) stored,
     closed_at timestamptz,
@@ -176,7 +178,109 @@ begin atomic
         on conflict (workspace_id, at, user_id, model) do update set usd = t.usd + excluded.usd;
 end;
 
+-- Give a worker a part of its run's budget: what it wants at least, up to a portion, and nothing when less is left.
+-- Of a small rest nobody takes more than a quarter beyond need, so that others find something, too.
+-- granted is null when the lease is somebody else's by now.
+create function pc.grant_money(
+    workspace uuid, run uuid, token uuid, task uuid, wanted numeric, portion numeric, told numeric
+)
+returns table (granted numeric, others_usd numeric)
+language plpgsql volatile
+set search_path = pg_catalog, public, pc, pg_temp
+as $$
+declare
+    remaining numeric;
+    taken numeric := 0;
+    change numeric;
+begin
+    select least(r.budget_usd, r.ceiling_usd) - r.charged_usd - r.held_usd into remaining
+        from public.runs as r where r.workspace_id = workspace and r.id = run for no key update;
+    -- A worker that has lost its lease may still have been on its way here.
+    perform from public.tasks as t
+        where t.workspace_id = workspace and t.id = task and t.state = 'leased' and t.lease_token = token;
+    if not found then
+        return next;
+        return;
+    end if;
+    if remaining is null then
+        taken := greatest(wanted, portion);
+    elsif remaining >= wanted then
+        taken := greatest(wanted, trunc(least(portion, remaining / 4), 12));
+    end if;
+    select coalesce(sum(greatest(p.granted_usd - greatest(p.spent_usd, p.told_usd), 0)), 0) into others_usd
+        from public.run_purses as p
+        where p.workspace_id = workspace and p.run_id = run and p.lease_token <> token and p.closed_at is null;
+    insert into public.run_purses as p (workspace_id, run_id, lease_token, task_id, granted_usd, told_usd)
+        values (workspace, run, token, task, taken, told)
+        on conflict (workspace_id, run_id, lease_token)
+            do update set granted_usd = p.granted_usd + taken, told_usd = told where p.closed_at is null
+        returning new.held_usd - coalesce(old.held_usd, 0) into change;
+    if found then
+        granted := taken;
+        update public.runs as r set held_usd = r.held_usd + change where r.workspace_id = workspace and r.id = run;
+    end if;
+    return next;
+end $$;
+
+-- Take back what a worker holds and does not need.
+create function pc.return_money(workspace uuid, run uuid, token uuid, amount numeric) returns void
+language sql volatile
+set search_path = pg_catalog, public, pc, pg_temp
+begin atomic
+    select from public.runs as r where r.workspace_id = workspace and r.id = run for no key update;
+    with purse as (
+        update public.run_purses as p set granted_usd = p.granted_usd - amount
+        where p.workspace_id = workspace and p.run_id = run and p.lease_token = token and p.closed_at is null
+        returning new.held_usd - old.held_usd as change
+    )
+    update public.runs as r set held_usd = r.held_usd + purse.change
+        from purse where r.workspace_id = workspace and r.id = run;
+end;
+
+-- Charge a run for results; the caller has locked it. What comes from a purse that is closed was charged then.
+create function pc.charge(workspace uuid, run uuid, token uuid, amount numeric) returns void
+language sql volatile
+set search_path = pg_catalog, public, pc, pg_temp
+begin atomic
+    with purse as (
+        update public.run_purses as p set spent_usd = p.spent_usd + amount
+        where p.workspace_id = workspace and p.run_id = run and p.lease_token = token and p.closed_at is null
+        returning new.held_usd - old.held_usd as change
+    ), closed as (
+        select from public.run_purses as p
+        where p.workspace_id = workspace and p.run_id = run and p.lease_token = token and p.closed_at is not null
+    )
+    update public.runs as r
+        set charged_usd = r.charged_usd + case when exists (select from closed) then 0 else amount end,
+            held_usd = r.held_usd + coalesce((select purse.change from purse), 0)
+        where r.workspace_id = workspace and r.id = run;
+end;
+
+-- Close the purses of a task. total is what its worker says that it has spent; null when nobody can say, and then all
+-- that it held may have been spent.
+create function pc.close_purses(workspace uuid, run uuid, task uuid, total numeric) returns void
+language sql volatile
+set search_path = pg_catalog, public, pc, pg_temp
+begin atomic
+    with purse as (
+        update public.run_purses as p
+        set spent_usd = greatest(p.spent_usd, coalesce(total, p.granted_usd)),
+            granted_usd = greatest(p.spent_usd, coalesce(total, p.granted_usd)),
+            closed_at = clock_timestamp()
+        where p.workspace_id = workspace and p.task_id = task and p.closed_at is null
+        returning new.spent_usd - old.spent_usd as charged, old.held_usd as held
+    ), whole as (
+        select sum(purse.charged) as charged, sum(purse.held) as held from purse
+    )
+    update public.runs as r set charged_usd = r.charged_usd + whole.charged, held_usd = r.held_usd - whole.held
+        from whole where r.workspace_id = workspace and r.id = run and whole.held is not null;
+end;
+
 revoke execute on function pc.spend_state(uuid, uuid, text[], uuid),
-    pc.reserve_spending(uuid, uuid, uuid, jsonb), pc.spend(uuid, uuid, uuid, text[], numeric[]) from public;
+    pc.reserve_spending(uuid, uuid, uuid, jsonb), pc.spend(uuid, uuid, uuid, text[], numeric[]),
+    pc.grant_money(uuid, uuid, uuid, uuid, numeric, numeric, numeric), pc.return_money(uuid, uuid, uuid, numeric),
+    pc.charge(uuid, uuid, uuid, numeric), pc.close_purses(uuid, uuid, uuid, numeric) from public;
 grant execute on function pc.spend_state(uuid, uuid, text[], uuid),
-    pc.reserve_spending(uuid, uuid, uuid, jsonb), pc.spend(uuid, uuid, uuid, text[], numeric[]) to pc_app;
+    pc.reserve_spending(uuid, uuid, uuid, jsonb), pc.spend(uuid, uuid, uuid, text[], numeric[]),
+    pc.grant_money(uuid, uuid, uuid, uuid, numeric, numeric, numeric), pc.return_money(uuid, uuid, uuid, numeric),
+    pc.charge(uuid, uuid, uuid, numeric), pc.close_purses(uuid, uuid, uuid, numeric) to pc_app;
