@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 from uuid import UUID
+
+from msgspec import UNSET, UnsetType
 
 from promptcard_ext.client.download import Download
 from promptcard_ext.client.noun import Noun, Ref
@@ -59,6 +62,13 @@ class Runs(Noun):
     def rename(self, run: Ref, name: str) -> RunOut:
         """Give a run another name."""
         return self._read(RunOut, "PATCH", "runs", run, body=RunPatch(name))
+
+    def change(
+        self, run: Ref, *, budget_usd: Decimal | UnsetType | None = UNSET, concurrency: int | UnsetType = UNSET
+    ) -> RunOut:
+        """Give a run that goes on another budget (None: none of its own) or concurrency."""
+        patch = RunPatch(budget_usd=budget_usd, concurrency=concurrency)
+        return self._read(RunOut, "PATCH", "runs", run, body=patch)
 
     def cancel(self, run: Ref) -> RunOut:
         """Stop a run; what it has stays."""

@@ -47,11 +47,11 @@ def get_run(call: Call) -> RunOut:
 
 @operations.patch(RUN, action="test:execute", body=RunPatch, answer=RunOut)
 def update_run(call: Call) -> RunOut:
-    """Give a run another name.
+    """Give a run another name, or another budget or concurrency while it goes on.
 
-    A run counts its results all the time, so there is no ETag, and none is asked for.
+    Workers heed it within a second. A run counts its results all the time, so there is no ETag, and none is asked for.
     """
-    return runs.update(call.scope, call.path["run"], call.body)
+    return run_control.adjust(call.scope, call.path["run"], call.body)
 
 
 @operations.post(RUN + "/cancel", action="test:cancel", answer=RunOut, status=202, idempotent=True)

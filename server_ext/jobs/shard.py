@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from promptcard_ext.core.engine import Control, EngineOptions, execute
+from promptcard_ext.core.engine.breaker import Outage
 from promptcard_ext.core.events import ItemFinished
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.providers import Providers
@@ -15,7 +16,11 @@ from server_ext.jobs.ledger import Ledger
 from server_ext.jobs.recorder import Recorder
 from server_ext.jobs.run_budget import RunBudget
 from server_ext.jobs.shared_limits import SharedLimits
-from server_ext.services import connections, prices, shards, tasks
+from server_ext.services import connections, outages, prices, shards, tasks
+from server_ext.services.run_control import Orders
+
+# So long items wait for a provider that is down, before they fail.
+OUTAGE_S = 600.0
 
 
 def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat, ledger: Ledger) -> None:
@@ -48,18 +53,21 @@ async def _drive(
     ledger: Ledger,
 ) -> None:
     prepared = shard.plan.prepare()
-    width = min(shard.concurrency, context.most_calls or shard.concurrency)
+    width = _width(context, shard.orders)
     budget = RunBudget(context.database, lease) if shard.limited else None
+    heartbeat.follow(shard.orders, lambda orders: _obey(context, orders, control, heartbeat, budget))
     # Announced in portions of what can be in flight: what a dead worker leaves unknown is then about what it called.
     options = EngineOptions(
         concurrency=width,
         timeout_s=shard.document.timeout_s,
+        outage_s=OUTAGE_S,
         claim=width,
         judges=tuple(shard.document.judges),
         embedder=shard.document.embedder,
     )
     providers = Providers(shard.connections.options)
-    limits = SharedLimits(context, lease.workspace_id, f"{context.worker}:{lease.task_id}")
+    asker = f"{context.worker}:{lease.task_id}"
+    limits = SharedLimits(context, lease.workspace_id, asker, lambda outage: _tell(context, lease, outage))
     recorder = Recorder(context, lease, prepared, shard.version_ids)
     items = {item.ordinal: item for item in shard.pending}
     events = execute(
@@ -86,6 +94,26 @@ async def _drive(
             await budget.close()
         used = shard.connections.used
         await asyncio.to_thread(connections.mark_used, context.database, lease.workspace_id, used)
+
+
+def _width(context: Context, orders: Orders) -> int:
+    return min(orders.concurrency, context.most_calls or orders.concurrency)
+
+
+def _obey(context: Context, orders: Orders, control: Control, heartbeat: Heartbeat, budget: RunBudget | None) -> None:
+    """Go on as the run is to go on from now."""
+    control.retune(_width(context, orders))
+    if budget is not None:
+        budget.recall()
+    elif orders.limit_usd is not None:
+        # The engine sets money aside from its first call on, or never.
+        heartbeat.take_up_anew()
+
+
+def _tell(context: Context, lease: tasks.Lease, outage: Outage) -> None:
+    seq = outages.record(context.database, lease, outage)
+    if seq and lease.run_id is not None:
+        live.publish(context.redis, lease.workspace_id, lease.run_id, seq)
 
 
 def _cut_short(result: ItemResult) -> bool:

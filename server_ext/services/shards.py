@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
-from promptcard_ext.core.contract.runs import OnUnknown, PlanDocument
+from promptcard_ext.core.contract.runs import PlanDocument
 from promptcard_ext.core.item import Item
 from promptcard_ext.core.matrix import Plan
 from server_ext.auth.actor import Actor
@@ -18,6 +18,7 @@ from server_ext.db.engine import Database
 from server_ext.db.tables import run_cases, runs
 from server_ext.services import connections, recording
 from server_ext.services.cases import as_case
+from server_ext.services.run_control import Orders
 from server_ext.services.runs import prepared_cards
 from server_ext.services.scope import Scope
 from server_ext.services.tasks import Lease
@@ -28,18 +29,24 @@ class Shard(Struct, frozen=True):
 
     Attributes:
         connections: What its calls go through.
-        limited: Whether the run has a budget, of its own or by a hard rule.
-        concurrency: Most calls in flight, as it is now.
-        on_unknown: What becomes of calls with an unknown outcome.
+        orders: How the run is to go on, as it is now.
     """
 
     plan: Plan
     document: PlanDocument
     pending: list[Item]
     connections: connections.Connections
-    limited: bool
-    concurrency: int
-    on_unknown: OnUnknown
+    orders: Orders
+
+    @property
+    def concurrency(self) -> int:
+        """Most calls in flight, as it is now."""
+        return self.orders.concurrency
+
+    @property
+    def limited(self) -> bool:
+        """Whether the run has a budget, of its own or by a hard rule."""
+        return self.orders.limit_usd is not None
 
     @property
     def version_ids(self) -> list[UUID]:
@@ -59,7 +66,6 @@ def load(database: Database, lease: Lease, *, shared_keys: bool = False) -> Shar
                 runs.c.plan,
                 runs.c.created_by,
                 runs.c.concurrency,
-                runs.c.on_unknown,
                 sa.func.least(runs.c.budget_usd, runs.c.ceiling_usd).label("limit_usd"),
             ).where(runs.c.workspace_id == lease.workspace_id, runs.c.id == lease.run_id)
         ).one()
@@ -78,9 +84,7 @@ def load(database: Database, lease: Lease, *, shared_keys: bool = False) -> Shar
         document,
         [item for item in items if item.ordinal not in done],
         connected,
-        limited=run.limit_usd is not None,
-        concurrency=run.concurrency or document.concurrency,
-        on_unknown=run.on_unknown,
+        Orders(run.concurrency or document.concurrency, run.limit_usd),
     )
 
 

@@ -64,13 +64,17 @@ class RunSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunPatch(Struct, frozen=True, forbid_unknown_fields=True):
-    """What of a run can be changed: its name.
+    """What of a run can be changed: its name, and what it may take as long as it has not ended.
 
     Attributes:
         name: For people.
+        budget_usd: What its calls may cost from its beginning to its end; null takes its own budget away.
+        concurrency: Most calls in flight per worker.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
+    budget_usd: Decimal | UnsetType | None = UNSET
+    concurrency: Concurrency | UnsetType = UNSET
 
 
 class RetrySpec(Struct, frozen=True, forbid_unknown_fields=True):
