@@ -49,10 +49,10 @@ def send(writer: Writer, body: bytes, status: int = 200, *headers: str, kind: st
 
 
 def send_text(writer: Writer, asked: dict[str, Any], raw: bytes) -> None:
-    """Write a completion whose text is these bytes of JSON."""
+    """Write a completion whose text is the prompt and these bytes, as they are in JSON."""
     marked = completion(asked)
-    marked["choices"][0]["message"]["content"] = "MARK"
-    send(writer, json.dumps(marked).encode().replace(b'"MARK"', raw))
+    marked["choices"][0]["message"]["content"] += "MARK"
+    send(writer, json.dumps(marked).encode().replace(b"MARK", raw))
 
 
 def _events(asked: dict[str, Any]) -> list[bytes]:
@@ -97,7 +97,7 @@ def completes(**more: Any) -> Fault:
 
 
 def says(raw: bytes) -> Fault:
-    """Return a fault whose text is these bytes of JSON."""
+    """Return a fault whose text ends in these bytes, as they are in JSON."""
 
     async def fault(writer: Writer, asked: dict[str, Any]) -> None:
         send_text(writer, asked, raw)
@@ -157,11 +157,11 @@ FAULTS: dict[str, Fault] = {
     "cut": _cut,
     "stream stop": _stream_stop,
     "reset": _reset,
-    "10 MB": says(b'"' + b"a" * TEN_MB + b'"'),
+    "10 MB": says(b"a" * TEN_MB),
     "gzip bomb": _bomb,
-    "invalid utf-8": says(b'"Ada \xff\xfe."'),
-    "nul": says(rb'"Ada \u0000."'),
-    "surrogate": says(rb'"Ada \ud800."'),
+    "invalid utf-8": says(b"\xff\xfe"),
+    "nul": says(rb"\u0000"),
+    "surrogate": says(rb"\ud800"),
     "nan": completes(usage={"prompt_tokens": float("nan"), "completion_tokens": float("inf")}),
     "wrong model": completes(model="another-model"),
     "no usage": completes(usage=None),

@@ -22,6 +22,8 @@ from urllib.request import Request, urlopen
 
 from tests.fault import faults
 
+TLS = b"\x16"  # with this a handshake begins
+
 
 class Server:
     """Answers calls.
@@ -45,7 +47,10 @@ class Server:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
             while not writer.is_closing():
-                lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+                if (first := await reader.readexactly(1)) == TLS:
+                    faults.send(writer, b"{}", 400)
+                    break
+                lines = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
                 path = lines[0].split(" ")[1]
                 named = (line.lower().partition(":") for line in lines[1:])
                 length = next((int(value) for name, _, value in named if name == "content-length"), 0)
