@@ -1,11 +1,12 @@
 """How fast results are written, with everything beside them, next to a bare COPY of the same rows in the same run.
 
-    python -m bench.ingest [--rows 20000] [--rounds 5] [--write bench/RESULTS.md]
+    python -m bench.ingest [--rows 20000] [--writers 2] [--rounds 5] [--write bench/RESULTS.md]
 
-What is timed is a recorder's work from a result of the engine to the commit, in batches of 500: the ledger of calls
-opened and closed, answers, executions with their assertions, sums by hour, counts and event of the run, in the
-application's role, behind row security. COPY writes the rows of executions and answers alone, as the owner, into tables
-with the same columns and indexes and nothing else: no foreign key, no row security.
+What is timed is the work of recorders, two at once as two workers have them, from a result of the engine to the commit,
+in batches of 500: the ledger of calls opened and closed, answers, executions with their assertions, sums by hour,
+counts and event of the run, in the application's role, behind row security. COPY writes the rows of executions and
+answers alone, as the owner, into tables with the same columns and indexes and nothing else: no foreign key, no row
+security.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
@@ -32,6 +35,7 @@ from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.contract.runs import RunSpec
+from promptcard_ext.core.item import Item
 from promptcard_ext.core.results import Generation, ItemResult, Outcome, Tokens, Verdict
 from server_ext.db.engine import Database
 from server_ext.db.tables import rollup_hours, runs, tasks, test_executions
@@ -58,15 +62,15 @@ class Sample(NamedTuple):
 
 
 class Stopwatch:
-    """Wall time, and CPU of this process and of a backend."""
+    """Wall time, and CPU of this process and of backends."""
 
-    def __init__(self, pid: int) -> None:
-        self._backend = psutil.Process(pid)
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._backends = [psutil.Process(pid) for pid in pids]
         self._begin = self._now()
 
     def _now(self) -> tuple[float, float, float]:
-        used = self._backend.cpu_times()
-        return time.perf_counter(), time.process_time(), used.user + used.system
+        used = sum(times.user + times.system for times in (one.cpu_times() for one in self._backends))
+        return time.perf_counter(), time.process_time(), used
 
     def sample(self, rows: int) -> Sample:
         """Return what so many rows have taken."""
@@ -85,7 +89,7 @@ def start(tenant: Tenant, rows: int) -> UUID:
         return run_service.create(scope, spec).id
 
 
-def results(shard: shards.Shard) -> Iterator[tuple[object, ItemResult]]:
+def results(shard: shards.Shard) -> Iterator[tuple[Item, ItemResult]]:
     """Yield what the engine would: an answer and three verdicts an item."""
     for number, item in enumerate(shard.plan.items()):
         case = shard.plan.cases[item.case]
@@ -109,26 +113,40 @@ def leases(tenant: Tenant, run_id: UUID) -> list[task_service.Lease]:
     return [one for one in found if one is not None]
 
 
-def write(tenant: Tenant, rows: int) -> Sample:
-    """Record a run, and check that every row and every sum is there."""
-    run_id = start(tenant, rows)
-    lease = leases(tenant, run_id)[0]
-    with tenant.scope() as scope:
-        pid = scope.connection.exec_driver_sql("select pg_backend_pid()").scalar_one()
-        scope.connection.exec_driver_sql("select 1")
-    loaded = _whole(tenant, lease, rows)
-    prepared, answered = loaded.plan.prepare(), results(loaded)
-    made = list(answered)
-    watch = Stopwatch(pid)
-    for part in _parts(made):
-        task_service.open_attempts(tenant.database, lease, [result.ordinal for _, result in part])
-        batch = [
-            recording.recorded(prepared, item, result, loaded.version_ids[0])  # type: ignore[arg-type]
-            for item, result in part
-        ]
-        storing.store(tenant.database, lease, batch)
-    sample = watch.sample(len(made))
-    check(tenant, run_id, len(made))
+class Writer:
+    """A recorder's work on one run."""
+
+    def __init__(self, tenant: Tenant, rows: int) -> None:
+        self._tenant, self.run_id = tenant, start(tenant, rows)
+        self._lease = leases(tenant, self.run_id)[0]
+        self._shard = _whole(tenant, self._lease, rows)
+        self._prepared = self._shard.plan.prepare()
+        self._made = list(results(self._shard))
+
+    def write(self) -> None:
+        """Record all results."""
+        database = self._tenant.database
+        for part in _parts(self._made):
+            task_service.open_attempts(database, self._lease, [result.ordinal for _, result in part])
+            batch = [
+                recording.recorded(self._prepared, item, result, self._shard.version_ids[0]) for item, result in part
+            ]
+            storing.store(database, self._lease, batch)
+
+
+def write(tenant: Tenant, rows: int, writers: int) -> Sample:
+    """Record runs of together so many rows, and check that every row and every sum is there."""
+    each = rows // writers
+    work = [Writer(tenant, each) for _ in range(writers)]
+    with ExitStack() as opened:
+        # All at once, so that each is another connection of the pool.
+        scopes = [opened.enter_context(tenant.scope()) for _ in work]
+        pids = [scope.connection.exec_driver_sql("select pg_backend_pid()").scalar_one() for scope in scopes]
+    watch = Stopwatch(pids)
+    with ThreadPoolExecutor(writers) as pool:
+        list(pool.map(Writer.write, work))
+    sample = watch.sample(each * writers)
+    check(tenant, [one.run_id for one in work], each)
     return sample
 
 
@@ -137,17 +155,18 @@ def _whole(tenant: Tenant, lease: task_service.Lease, rows: int) -> shards.Shard
     return shards.load(tenant.database, replace(lease, first_ordinal=0, last_ordinal=rows - 1, ordinals=None))
 
 
-def _parts(made: list[tuple[object, ItemResult]]) -> Iterator[Sequence[tuple[object, ItemResult]]]:
+def _parts(made: list[tuple[Item, ItemResult]]) -> Iterator[list[tuple[Item, ItemResult]]]:
     source = iter(made)
     while part := list(islice(source, BATCH)):
         yield part
 
 
-def check(tenant: Tenant, run_id: UUID, rows: int) -> None:
-    """Exit unless as many are in the table, in the run's counts and in the sums by hour."""
+def check(tenant: Tenant, run_ids: Sequence[UUID], each: int) -> None:
+    """Exit unless as many are in the table, in the runs' counts and in the sums by hour."""
+    rows = each * len(run_ids)
     with tenant.scope() as scope:
-        stored = sa.select(sa.func.count()).select_from(test_executions).where(test_executions.c.run_id == run_id)
-        counted = sa.select(runs.c.recorded).where(runs.c.id == run_id)
+        stored = sa.select(sa.func.count()).select_from(test_executions).where(test_executions.c.run_id.in_(run_ids))
+        counted = sa.select(sa.func.sum(runs.c.recorded)).where(runs.c.id.in_(run_ids))
         summed = sa.select(sa.func.sum(rollup_hours.c.n))
         found = [scope.connection.execute(query).scalar_one() for query in (stored, counted, summed)]
     if found != [rows] * 3:
@@ -164,7 +183,7 @@ def copy(services: Services, tenant: Tenant, rows: int) -> Sample:
     with _connect(services.owner_database_url) as connection:
         for name in TABLES:
             connection.execute(f"create table bench_{name} (like {name} including all)")
-        watch = Stopwatch(connection.info.backend_pid)
+        watch = Stopwatch([connection.info.backend_pid])
         for name, lines in zip(TABLES, data, strict=True):
             parts = lines.splitlines(keepends=True)
             for begin in range(0, len(parts), BATCH):
@@ -185,14 +204,14 @@ def _read(connection: psycopg.Connection, statement: str) -> bytes:
         return b"".join(bytes(block) for block in out)
 
 
-def measure(services: Services, database: Database, rows: int, rounds: int) -> dict[str, list[Sample]]:
+def measure(services: Services, database: Database, rows: int, rounds: int, writers: int) -> dict[str, list[Sample]]:
     """Measure both, in turns, each round in a workspace of its own."""
     actor = workspaces.local_owner(database, "Bench")
     samples: dict[str, list[Sample]] = {"everything": [], "copy": []}
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}")
         tenant = new_tenant(database, actor)
-        samples["everything"].append(write(tenant, rows))
+        samples["everything"].append(write(tenant, rows, writers))
         samples["copy"].append(copy(services, tenant, rows))
     say("")
     return samples
@@ -229,6 +248,7 @@ def main() -> None:
     """Measure, print, write; exit 1 when a target is missed."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=int, default=20_000)
+    options.add_argument("--writers", type=int, default=2, help="recorders at once, each of a run of its own")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--write", type=Path)
     given = options.parse_args()
@@ -236,16 +256,16 @@ def main() -> None:
         settings = Settings(home=home)
         with (
             ready_services(settings) as services,
-            Database(services.database_url, pool_size=1, keys=load_ring(settings.keys_path)) as database,
+            Database(services.database_url, pool_size=given.writers, keys=load_ring(settings.keys_path)) as database,
         ):
-            samples = measure(services, database, given.rows, given.rounds)
+            samples = measure(services, database, given.rows, given.rounds, given.writers)
     rows, met = report(samples, given.rows)
     print(rows)
     if given.write:
         text = (
             f"## Writing results\n\n{(__doc__ or '').strip().splitlines()[0]}\n\n{rows}\n\n"
-            f"`python -m bench.ingest --rows {given.rows} --rounds {given.rounds}`, {datetime.now(UTC):%Y-%m-%d}, "
-            f"{machine()}, median of {given.rounds}.\n"
+            f"`python -m bench.ingest --rows {given.rows} --writers {given.writers} --rounds {given.rounds}`, "
+            f"{datetime.now(UTC):%Y-%m-%d}, {machine()}, median of {given.rounds}.\n"
         )
         write_section(given.write, "ingest", text)
     sys.exit(0 if met else 1)
