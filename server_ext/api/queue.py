@@ -11,5 +11,5 @@ operations = Operations("queue")
 
 @operations.get("workspaces/{workspace}/queue", action="test:read", answer=Queue)
 def get_queue(call: Call) -> Queue:
-    """Return what waits, what is in flight and how fast it goes, and the workers."""
-    return queue_state.queue(call.scope)
+    """Return what waits, what is in flight and how fast it goes, the workers, and the providers that are called."""
+    return queue_state.queue(call.scope, call.server.loads.look())

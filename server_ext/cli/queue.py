@@ -5,8 +5,26 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from server_ext.cli.operator import operator
+from msgspec import Struct
+
+from server_ext.cli.operator import Operator, operator
 from server_ext.cli.output import print_json, print_list
+
+
+class Provider(Struct, frozen=True):
+    """A provider key, as `server_ext.limits.loads.Load` in numbers; or a limit of all keys together.
+
+    Attributes:
+        name: Endpoint with a hash of the credential.
+    """
+
+    provider: str
+    name: str
+    in_flight: int
+    limit: int
+    calls_per_minute: int
+    refusals_per_minute: int
+    down: list[str]
 
 
 def add(commands: Any) -> None:
@@ -25,11 +43,37 @@ def _queue(arguments: argparse.Namespace) -> int:
 
     with operator() as me:
         lines, workers = queue_state.all_queues(me.database)
+        providers = _providers(me)
     if arguments.json:
-        print_json({"lines": lines, "workers": workers})
+        print_json({"lines": lines, "workers": workers, "providers": providers})
         return 0
     shown = ("workspace_id", "priority", "waiting", "waiting_items", "oldest_s", "in_flight", "held", "ended_items")
     print_list(lines, shown, as_json=False, empty="Nothing waits.")
     of_workers = ("name", "state", "tasks", "concurrency", "version", "started_at", "heartbeat_at")
     print_list(workers, of_workers, as_json=False, empty="There are no workers.")
+    if providers is None:
+        print("Redis is away: what is called at the moment is not known.")
+    else:
+        of_providers = ("provider", "name", "in_flight", "limit", "calls_per_minute", "refusals_per_minute", "down")
+        print_list(providers, of_providers, as_json=False, empty="No provider is called.")
     return 0
+
+
+def _providers(me: Operator) -> list[Provider] | None:
+    from contextlib import closing
+
+    from server_ext.limits.loads import Loads
+    from server_ext.redis_line import RedisLine
+    from server_ext.runtime import installation_id
+
+    with closing(Loads(RedisLine(me.services.redis_url), installation_id(me.services.database_url))) as loads:
+        found = loads.look()
+    if found is None:
+        return None
+    return [
+        Provider(
+            load.provider or "all", load.name, sum(load.in_flight.values()), load.limit, load.calls_per_minute,
+            load.refusals_per_minute, sorted({role for roles in load.down.values() for role in roles.split(",")}),
+        )
+        for load in found
+    ]  # fmt: skip

@@ -20,7 +20,7 @@ from server_ext.services import connections, outages, prices, shards, tasks
 from server_ext.services.run_control import Orders
 
 # So long items wait for a provider that is down, before they fail.
-OUTAGE_S = 600.0
+OUTAGE_S = 300.0
 
 
 def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat, ledger: Ledger) -> None:

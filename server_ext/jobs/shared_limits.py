@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
 from uuid import UUID
 
-from promptcard_ext.core.engine.breaker import Outage
+from promptcard_ext.core.engine.breaker import Outage, Role
 from promptcard_ext.core.engine.limiter import Limiter
+from promptcard_ext.core.errors import Unavailable
 from server_ext.jobs.context import Context
 from server_ext.limits.shares import START, Share, Shares, Wish
 from server_ext.redis_line import RedisAway, RedisLine
@@ -38,9 +39,19 @@ class SharedLimits:
 
     Args:
         workspace_id: Whose shard it is.
+        record: Writes down an outage; called from another thread.
     """
 
-    def __init__(self, context: Context, workspace_id: UUID, asker: str) -> None:
+    def __init__(
+        self,
+        context: Context,
+        workspace_id: UUID,
+        asker: str,
+        record: Callable[[Outage], None] | None = None,
+    ) -> None:
+        self._record = record
+        self._outages: list[Outage] = []
+        self._down: set[tuple[str, Role]] = set()
         self._context, self._workspace_id = context, workspace_id
         # The workspace comes first, so that its own calls can be told from those of others.
         self._shares = Shares(RedisLine(context.redis_url), context.installation, f"{workspace_id}:{asker}")
@@ -59,8 +70,11 @@ class SharedLimits:
         self._wake.set()
 
     def told(self, outage: Outage) -> None:
-        """Write an outage to the log."""
+        """Take note of an outage, or of its end; it is written down at once."""
         log.warning("%s (%s) %s.", outage.provider, outage.role, "is down" if outage.down else "is back")
+        (self._down.add if outage.down else self._down.discard)((outage.key, outage.role))
+        self._outages.append(outage)
+        self._wake.set()
 
     async def __aenter__(self) -> SharedLimits:
         self._task = asyncio.create_task(self._look_after())
@@ -74,7 +88,7 @@ class SharedLimits:
         self._closing = True
         self._wake.set()
         await self._task
-        wishes = [wish._replace(wanted=0, in_flight=0) for wish in self._wishes()]
+        wishes = [wish._replace(wanted=0, in_flight=0, down="") for wish in self._wishes()]
         await asyncio.to_thread(self._ask, wishes)
         self._shares.close()
 
@@ -85,8 +99,17 @@ class SharedLimits:
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
             self._wake.clear()
+            await self._write_down()
             if self._keys and not self._closing:
                 pause = QUICK_S if await self._look() else TICK_S
+
+    async def _write_down(self) -> None:
+        while self._outages and self._record is not None:
+            try:
+                await asyncio.to_thread(self._record, self._outages[0])
+            except Unavailable as error:
+                log.warning("%s An outage is not written down.", error)
+            self._outages.pop(0)
 
     async def _look(self) -> bool:
         """Ask for shares and hold the limiters to them; tell whether more was wanted or given than before."""
@@ -111,13 +134,16 @@ class SharedLimits:
             wishes.append(
                 Wish(
                     name, provider, wanted, limiter.in_flight, news.answers, news.refusals, news.cut,
-                    now - news.began, news.hold_s,
+                    now - news.began, news.hold_s, down=self._down_as(name),
                 )
             )  # fmt: skip
         wanted, flying = sum(wish.wanted for wish in wishes), sum(wish.in_flight for wish in wishes)
         for name, limit in self._overall():
             wishes.append(Wish(name, "", wanted, flying, limit=limit))
         return wishes
+
+    def _down_as(self, name: str) -> str:
+        return ",".join(sorted(role for key, role in self._down if key == name))
 
     def _overall(self) -> list[tuple[str, int]]:
         """Return the fixed limits for all provider keys together, by name."""

@@ -20,7 +20,7 @@ START = 20
 # KEYS: the askers by the time until which they count; what is known of each and of the whole; all names.
 # ARGV: asker, lifetime in us, wanted, in flight, answers and refusals since it last asked, factor of a cut (1: none),
 # age in us of the call that was refused, us for which nobody may call, the limit (0: learnt), the name, what to call
-# it, and the limit to start with.
+# it, the limit to start with, and as what it is down.
 # The limit of a provider key is learnt as in `promptcard_ext.core.engine.limiter`, from what all askers hear.
 # Returns how many the asker may have in flight, the limit, for how many us nobody may call, and the number of askers.
 SHARE = Script("""
@@ -33,16 +33,17 @@ local cut, age, hold, fixed = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARG
 local function get(field, default) return tonumber(redis.call('HGET', state, field) or default) end
 
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', askers, '-inf', now)) do
-  redis.call('HDEL', state, 'w:' .. gone, 'f:' .. gone, 'h:' .. gone)
+  redis.call('HDEL', state, 'w:' .. gone, 'f:' .. gone, 'h:' .. gone, 'd:' .. gone)
 end
 redis.call('ZREMRANGEBYSCORE', askers, '-inf', now)
 local had = get('h:' .. me, 0)
-if wanted + flying > 0 then
+local here = wanted + flying > 0 or ARGV[14] ~= ''
+if here then
   redis.call('ZADD', askers, now + ttl, me)
-  redis.call('HSET', state, 'w:' .. me, wanted, 'f:' .. me, flying)
+  redis.call('HSET', state, 'w:' .. me, wanted, 'f:' .. me, flying, 'd:' .. me, ARGV[14])
 else
   redis.call('ZREM', askers, me)
-  redis.call('HDEL', state, 'w:' .. me, 'f:' .. me, 'h:' .. me)
+  redis.call('HDEL', state, 'w:' .. me, 'f:' .. me, 'h:' .. me, 'd:' .. me)
 end
 
 local all = redis.call('ZRANGE', askers, 0, -1)
@@ -67,10 +68,9 @@ if fixed == 0 then
     -- Until the first cut every answer admits one more; then a round of answers does.
     limit = math.min(10000, limit + answers / (get('cut_at', 0) > 0 and limit or 1))
   end
-  redis.call('HSET', state, 'limit', limit)
 end
 local free_at = math.max(get('hold', 0), hold > 0 and now + hold or 0)
-redis.call('HSET', state, 'hold', free_at, 'label', ARGV[12])
+redis.call('HSET', state, 'limit', limit, 'hold', free_at, 'label', ARGV[12])
 
 local minute = math.floor(now / 60000000)
 local behind = minute - get('minute', 0)
@@ -102,7 +102,7 @@ for _, one in ipairs(wants) do
 end
 -- More than before comes from what is free; but nobody has to go below a fair share for those who are above theirs.
 local granted = math.min(share, math.max(0, whole - held, flying, had))
-if wanted + flying > 0 then redis.call('HSET', state, 'h:' .. me, granted) end
+if here then redis.call('HSET', state, 'h:' .. me, granted) end
 return {granted, whole, math.max(0, free_at - now), #all}
 """)
 
@@ -118,6 +118,7 @@ class Wish(NamedTuple):
         age_s: How long ago the refused call began.
         hold_s: For how long the provider wants no calls.
         limit: When it is fixed; 0 for one that is learnt.
+        down: As what the provider is down, as the asker finds: ``task``, ``judge``, both with a comma, or nothing.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Wish(NamedTuple):
     age_s: float = 0.0
     hold_s: float = 0.0
     limit: int = 0
+    down: str = ""
 
 
 class Share(NamedTuple):
@@ -170,7 +172,7 @@ class Shares:
         keys = [f"{self._prefix}:askers:{wish.name}", f"{self._prefix}:state:{wish.name}", f"{self._prefix}:names"]
         values: list[str | bytes | float] = [
             self._asker, round(TTL_S * 1e6), wish.wanted, wish.in_flight, wish.answers, wish.refusals, wish.cut,
-            round(wish.age_s * 1e6), round(wish.hold_s * 1e6), wish.limit, wish.name, wish.label, START,
+            round(wish.age_s * 1e6), round(wish.hold_s * 1e6), wish.limit, wish.name, wish.label, START, wish.down,
         ]  # fmt: skip
         try:
             found = self._line.run(SHARE, keys, values)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from msgspec import Struct
 
-from promptcard_ext.core.contract.queue import Queue, QueueLine, QueueWorker
+from promptcard_ext.core.contract.queue import ProviderLoad, Queue, QueueLine, QueueWorker
 from promptcard_ext.core.contract.runs import Priority
+from promptcard_ext.core.engine.breaker import Role
 from server_ext.db.engine import Database
+from server_ext.limits.loads import Load
 from server_ext.services import workers
 from server_ext.services.scope import Scope
 
 RATE_MINUTES = 5
+ROLES: tuple[Role, ...] = ("task", "judge")
 
 
 class Line(Struct, frozen=True):
@@ -31,8 +35,12 @@ class Line(Struct, frozen=True):
     ended_items: int
 
 
-def queue(scope: Scope) -> Queue:
-    """Return the queue of a workspace; of workers only what concerns it."""
+def queue(scope: Scope, loads: Sequence[Load] | None) -> Queue:
+    """Return the queue of a workspace; of workers and provider keys only what concerns it.
+
+    Args:
+        loads: All provider keys; None when that is not known.
+    """
     scope.require("test:read")
     rows = scope.connection.execute(
         sa.text("select * from pc.queue_lines() where workspace_id = :workspace"), {"workspace": scope.workspace_id}
@@ -46,6 +54,7 @@ def queue(scope: Scope) -> Queue:
         items_per_minute=sum(line.ended_items for line in lines) / RATE_MINUTES,
         lines=lines,
         workers=[_worker(worker) for worker in workers.known(scope.connection)],
+        providers=None if loads is None else list(_providers(scope.workspace_id, loads)),
     )
 
 
@@ -60,6 +69,16 @@ def _worker(worker: workers.Known) -> QueueWorker:
         worker.name.rpartition("-")[2], state, worker.version, worker.started_at, worker.heartbeat_at,
         worker.own_tasks,
     )  # fmt: skip
+
+
+def _providers(workspace_id: UUID, loads: Sequence[Load]) -> Iterator[ProviderLoad]:
+    mine = f"{workspace_id}:"
+    for load in loads:
+        calls = [count for asker, count in load.in_flight.items() if asker.startswith(mine)]
+        # What is called by others only is not this workspace's business; nor are the limits of all keys together.
+        if calls and load.provider:
+            down = {role for asker, roles in load.down.items() if asker.startswith(mine) for role in roles.split(",")}
+            yield ProviderLoad(load.provider, sum(calls), load.limit, [role for role in ROLES if role in down])
 
 
 def all_queues(database: Database) -> tuple[list[Line], list[workers.Known]]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from server_ext.embedded import Services
+from server_ext.limits.shares import Shares, Wish
+from server_ext.redis_line import RedisLine
+from server_ext.runtime import installation_id
 from server_ext.services import tasks, workers
 from server_ext.services.workers import Sign
 from server_ext.settings import Settings
@@ -57,7 +61,35 @@ async def test_a_workspace_sees_the_workers_and_nothing_of_what_others_do(
         assert what not in json.dumps(seen.json)
 
 
-def test_operators_see_all_queues_and_workers(settings: Settings, tenant: Tenant, stranger: Tenant) -> None:
+async def test_a_workspace_sees_what_it_calls_and_what_is_down(
+    api: Api, services: Services, tenant: Tenant, stranger: Tenant
+) -> None:
+    ours = shares_of(services, tenant)
+    ours.ask(Wish("https://api.example.com#1", "example", 9, 4))
+    ours.ask(Wish("https://broken.example.com#2", "broken", 0, 0, down="judge"))
+    ours.ask(Wish("total", "", 9, 4, limit=50))
+    theirs = shares_of(services, stranger)
+    theirs.ask(Wish("https://api.example.com#1", "example", 5, 5, down="task"))
+    theirs.ask(Wish("https://secret.example.com#3", "secret", 5, 5))
+    for one in (ours, theirs):
+        one.close()
+    found = sorted((await api.get("queue")).json["providers"], key=lambda one: str(one["provider"]))
+    assert found == [
+        {"provider": "broken", "in_flight": 0, "limit": 20, "down": ["judge"]},
+        {"provider": "example", "in_flight": 4, "limit": 20, "down": []},
+    ]
+
+
+def shares_of(services: Services, tenant: Tenant) -> Shares:
+    return Shares(RedisLine(services.redis_url), installation_id(services.database_url), f"{tenant.id}:w:t")
+
+
+def test_operators_see_all_queues_and_workers(
+    settings: Settings, services: Services, tenant: Tenant, stranger: Tenant
+) -> None:
+    mine = shares_of(services, tenant)
+    mine.ask(Wish("https://api.example.com#1", "example", 9, 4, down="task"))
+    mine.close()
     tenant.start(count=5)
     stranger.start(count=5)
     workers.beat(tenant.database, Sign("host-17-abc123", "host", 17, "1.0", "busy", 9))
@@ -68,6 +100,8 @@ def test_operators_see_all_queues_and_workers(settings: Settings, tenant: Tenant
     found = json.loads(shown.stdout)
     waiting = {line["workspace_id"]: line["waiting"] for line in found["lines"]}
     assert (waiting[str(tenant.id)], waiting[str(stranger.id)]) == (1, 1)
+    (provider,) = found["providers"]
+    assert (provider["name"], provider["in_flight"], provider["down"]) == ("https://api.example.com#1", 4, ["task"])
     assert "host-17-abc123" in [worker["name"] for worker in found["workers"]]
     assert "host-17-abc123" in table.stdout
     assert str(tenant.id) in table.stdout

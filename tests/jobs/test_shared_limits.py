@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 
+from promptcard_ext.core.contract.credentials import NewCredential, NewNetworkRule
 from promptcard_ext.core.engine.limiter import Limiter
 from promptcard_ext.core.errors import ProviderError
 from server_ext.db.engine import Database
@@ -20,8 +21,11 @@ from server_ext.keys import KeyRing
 from server_ext.limits import shares as shares_module
 from server_ext.limits.shares import START, Shares, Wish
 from server_ext.redis_line import RedisLine
+from server_ext.services import credentials, items, network_rules
+from tests.conftest import StartWorker
 from tests.run_async import run_async
-from tests.support import wait_for
+from tests.stub_server import Behaviour, Stub
+from tests.support import Tenant, wait_for
 
 KEY = "https://api.example.com/v1#1a2b"
 REFUSED = ProviderError("no", code="provider_429", retryable=True)
@@ -249,3 +253,25 @@ def test_one_process_makes_no_more_calls_than_it_may_over_all_its_providers(
 @pytest.fixture
 def keys(database: Database) -> KeyRing:
     return database.keys
+
+
+def test_a_run_waits_for_a_provider_that_is_down_and_tells_of_it(tenant: Tenant, start_worker: StartWorker) -> None:
+    with Stub() as stub:
+        stub.next(*[Behaviour(status=503)] * 12)
+        with tenant.scope() as scope:
+            network_rules.create(scope, NewNetworkRule("127.0.0.1", stub.port), "*")
+            credentials.create(scope, NewCredential("openai", base_url=stub.url, key="sk-key"))
+        run_id = tenant.start(["openai:m"], count=20, concurrency=8)
+        start_worker()
+        wait_for(lambda: tenant.status(run_id) == "completed", 60)
+        assert len(stub.calls) == 20 + 12
+    with tenant.scope() as scope:
+        events, run = items.events_after(scope, run_id, 0)
+    assert (run.counts.done, run.counts.errored) == (20, 0)
+    assert [event.seq for event in events] == list(range(1, run.event_seq + 1))
+    down, up = [event for event in events if event.kind.startswith("provider_")]
+    assert (down.kind, down.payload) == (
+        "provider_down",
+        {"provider": "openai", "role": "task", "code": "provider_5xx"},
+    )
+    assert (up.kind, up.payload["lasted_s"] > 0) == ("provider_up", True)

@@ -53,6 +53,22 @@ class QueueWorker(Struct, frozen=True):
     tasks: int
 
 
+class ProviderLoad(Struct, frozen=True):
+    """A provider key that runs of a workspace call at the moment.
+
+    Attributes:
+        provider: Its name.
+        in_flight: Calls of this workspace.
+        limit: Calls that the key is trusted with at once, by all who call it.
+        down: As what it is taken to be down, ``task`` or ``judge``; calls wait meanwhile.
+    """
+
+    provider: str
+    in_flight: int
+    limit: int
+    down: list[Literal["task", "judge"]]
+
+
 class Queue(Struct, frozen=True):
     """The queue of a workspace.
 
@@ -62,6 +78,7 @@ class Queue(Struct, frozen=True):
         items_per_minute: Items of shards that ended, over the last five minutes.
         lines: The same by priority, the highest first; a priority without tasks is not there.
         workers: Who there is to do it.
+        providers: What is called at the moment; null while Redis, which knows it, is away.
     """
 
     waiting: int
@@ -71,3 +88,4 @@ class Queue(Struct, frozen=True):
     items_per_minute: float
     lines: list[QueueLine]
     workers: list[QueueWorker]
+    providers: list[ProviderLoad] | None

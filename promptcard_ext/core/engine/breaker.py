@@ -16,6 +16,8 @@ Role = Literal["task", "judge"]
 # What says that nobody there answers; a refusal (429) or a wrong request does not.
 DOWN = frozenset({"provider_5xx", "provider_unreachable", "timeout"})
 FAILURES = 5
+# Of so many calls: one prompt that a provider breaks on, again and again, is no outage.
+CALLS = 3
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 
@@ -43,7 +45,8 @@ class Outage(NamedTuple):
 class Breaker:
     """The switch of one provider key in one role, on one event loop.
 
-    Closed, everything passes. Five failures in a row that say that the provider is down open it: then one call at a
+    Closed, everything passes. Five failures in a row, of three calls at least, open it when they say that the provider
+    is down: then one call at a
     time is let through to try, after 1 s, 2 s and so on up to 30 s; the first that succeeds closes it.
 
     Args:
@@ -58,6 +61,7 @@ class Breaker:
         self._outage_s, self._changed = outage_s, changed
         self._loop = asyncio.get_running_loop()
         self._failures = 0
+        self._failing: set[object] = set()
         self._opened: float | None = None
         self._code = ""
         self._pause_s = FIRST_PAUSE_S
@@ -74,8 +78,8 @@ class Breaker:
         """Whether calls wait for it still."""
         return self._opened is not None and self._loop.time() < self._opened + self._outage_s
 
-    async def admit(self, longest_call_s: float) -> None:
-        """Wait until the provider is back, or until it is this call's turn to try.
+    async def admit(self, longest_call_s: float) -> bool:
+        """Wait until the provider is back, or until it is this call's turn to try, and tell whether it is.
 
         Args:
             longest_call_s: When a try has no end by then, the next one is let through.
@@ -87,7 +91,7 @@ class Breaker:
             now = self._loop.time()
             if now >= self._next_probe:
                 self._last_probe, self._next_probe = now, now + longest_call_s + self._pause_s
-                return
+                return True
             left = self._opened + self._outage_s - now
             if left <= 0:
                 raise self._given_up(now - self._opened)
@@ -96,10 +100,12 @@ class Breaker:
                     await self._closed.wait()
             except TimeoutError:
                 continue
+        return False
 
     def succeeded(self) -> None:
         """Close it: the provider answers. A refusal is an answer, too."""
         self._failures = 0
+        self._failing.clear()
         if self._opened is None:
             return
         lasted_s = self._loop.time() - self._opened
@@ -107,10 +113,11 @@ class Breaker:
         self._closed.set()
         self._tell(down=False, lasted_s=lasted_s)
 
-    def failed(self, error: ProviderError, started: float) -> None:
+    def failed(self, error: ProviderError, started: float, call: object) -> None:
         """Take note of a failure.
 
         Args:
+            call: The same for all tries of one call.
             started: When the call began, in seconds of the event loop. Of those that were on their way when the switch
                 opened, nothing new is learnt.
         """
@@ -125,8 +132,10 @@ class Breaker:
                 self._next_probe = now + self._pause_s
             return
         self._failures += 1
-        if self._failures >= FAILURES and self._outage_s:
+        self._failing.add(call)
+        if self._failures >= FAILURES and len(self._failing) >= CALLS and self._outage_s:
             self._opened, self._code, self._failures = now, error.code, 0
+            self._failing.clear()
             self._next_probe, self._last_probe = now + self._pause_s, float("inf")
             self._closed.clear()
             self._tell(down=True)

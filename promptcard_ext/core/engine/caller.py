@@ -7,8 +7,10 @@ import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import count
 from typing import NamedTuple, TypeVar
 
+from promptcard_ext.core.engine.breaker import Breaker, Role
 from promptcard_ext.core.engine.identity import limit_key, request_hash, stored_under
 from promptcard_ext.core.engine.limiter import Limiter
 from promptcard_ext.core.engine.options import EngineOptions, Mode
@@ -53,6 +55,7 @@ class Caller:
         self._writes = store is not None and options.mode.writes
         self._max_age_s = options.max_age_s if options.mode is Mode.CACHE else None
         self._limiters: dict[str, Limiter] = {}
+        self._breakers: dict[tuple[str, Role], Breaker] = {}
         self._ceiling = options.concurrency
         self._loop = asyncio.get_running_loop()
         self._open = asyncio.Event()
@@ -93,8 +96,11 @@ class Caller:
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 
-    async def generate(self, provider: Provider, request: Request, repeat: int = 0) -> Answered:
+    async def generate(self, provider: Provider, request: Request, repeat: int = 0, role: Role = "task") -> Answered:
         """Return an answer, from the store or from the provider.
+
+        Args:
+            role: What the provider is asked as.
 
         Raises:
             ProviderError: All calls failed, the budget is spent, or a replay has no record of it.
@@ -104,7 +110,9 @@ class Caller:
             return Answered(stored, True)
         price = self.price(provider, request.model)
         reserve = None if self.purse is None else self.purse.for_request(price, request)
-        reply, calls = await self.call(provider, request.model, lambda: provider.generate(request), reserve, price)
+        reply, calls = await self.call(
+            provider, request.model, lambda: provider.generate(request), reserve, price, role
+        )
         generation = generation_of(provider, request.model, asked, reply, calls, price)
         self.keep(asked, repeat, generation)
         return Answered(generation, False)
@@ -140,12 +148,13 @@ class Caller:
         make: Callable[[], Awaitable[T]],
         reserve_usd: Decimal | None,
         price: Price | None,
+        role: Role = "task",
     ) -> tuple[T, int]:
         """Make a call, and again while that may help; return the reply and the number of calls."""
-        limiter = self._limiter(provider)
-        options, unclear = self.options, 0
-        for attempt in range(1, options.max_calls + 1):
-            await self._admission(limiter, reserve_usd)
+        limiter, breaker = self._limiter(provider), self._breaker(provider, role)
+        options, failures, unclear = self.options, 0, 0
+        for attempt in count(1):
+            await self._admission(limiter, breaker, reserve_usd)
             started = self._loop.time()
             try:
                 async with asyncio.timeout(options.timeout_s):
@@ -163,17 +172,30 @@ class Caller:
             else:
                 await self._done(limiter, reserve_usd, _cost(price, reply) if reserve_usd is not None else None)
                 limiter.answered(getattr(reply, "quota", None))
+                breaker.succeeded()
                 return reply, attempt
             fate_unknown = error.sent and error.code in UNCLEAR
             unclear += fate_unknown
             await self._done(limiter, reserve_usd, reserve_usd if fate_unknown else Decimal(0))
             limiter.refused(error, started)
+            breaker.failed(error, started, make)
+            # What fails because the provider is down does not count against the item, as long as that is waited for.
+            failures += not breaker.has_patience
             if error.quota is not None:
                 limiter.warned(error.quota)
-            if attempt == options.max_calls or unclear > options.max_unclear or not error.retryable:
+            if failures >= options.max_calls or unclear > options.max_unclear or not error.retryable:
                 raise exhausted(error, attempt) from None
-            await self._back_off(limiter, error, attempt)
+            if not breaker.is_open:
+                await self._back_off(limiter, error, attempt)
         raise AssertionError("the loop above returns or raises")
+
+    def _breaker(self, provider: Provider, role: Role) -> Breaker:
+        key = limit_key(provider)
+        found = self._breakers.get((key, role))
+        if found is None:
+            told = None if self._traffic is None else self._traffic.told
+            found = self._breakers[key, role] = Breaker(key, provider.name, role, self.options.outage_s, told)
+        return found
 
     def _limiter(self, provider: Provider) -> Limiter:
         key = limit_key(provider)
@@ -185,15 +207,16 @@ class Caller:
                 self._traffic.begun(key, provider.name, found)
         return found
 
-    async def _admission(self, limiter: Limiter, reserve_usd: Decimal | None) -> None:
+    async def _admission(self, limiter: Limiter, breaker: Breaker, reserve_usd: Decimal | None) -> None:
         while True:
             if not self._open.is_set():
                 await self._open.wait()
+            tries = breaker.is_open and await breaker.admit(self.options.timeout_s)
             if not limiter.enter():
                 await limiter.wait()
-            if self._open.is_set():
+            if self._open.is_set() and (tries or not breaker.is_open):
                 break
-            limiter.leave()  # paused while it waited for its turn
+            limiter.leave()  # paused, or the provider went down, while it waited for its turn
         if reserve_usd is not None and self.purse is not None:
             try:
                 await self.purse.reserve(reserve_usd)
