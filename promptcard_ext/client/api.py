@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from promptcard_ext.client.account import Account
 from promptcard_ext.client.audit import Audit
+from promptcard_ext.client.budgets import Budgets
 from promptcard_ext.client.cards import Cards
 from promptcard_ext.client.cases import Cases
 from promptcard_ext.client.drafts import Drafts
@@ -68,6 +69,7 @@ class WorkspaceApi:
         self.generations = Generations(*place)
         self.prices = Prices(*place)
         self.price_overrides = PriceOverrides(*place)
+        self.budgets = Budgets(*place)
         self.usage = UsageSums(*place)
         self.queue = QueueView(*place)
         self.audit = Audit(*place)

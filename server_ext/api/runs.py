@@ -29,7 +29,7 @@ def list_runs(call: Call) -> Page[RunOut]:
     return runs.list_runs(call.scope, call.query)
 
 
-@operations.post(RUNS, action="test:execute", body=RunSpec, answer=RunOut, status=201, idempotent=True)
+@operations.post(RUNS, action="test:execute", body=RunSpec, answer=RunOut, status=201, idempotent=True, refuses=(402,))
 def create_run(call: Call) -> RunOut:
     """Start a run.
 
@@ -45,7 +45,7 @@ def get_run(call: Call) -> RunOut:
     return runs.get(call.scope, call.path["run"])
 
 
-@operations.patch(RUN, action="test:execute", body=RunPatch, answer=RunOut)
+@operations.patch(RUN, action="test:execute", body=RunPatch, answer=RunOut, refuses=(402, 409))
 def update_run(call: Call) -> RunOut:
     """Give a run another name, or another budget or concurrency while it goes on.
 
@@ -74,7 +74,13 @@ def resume_run(call: Call) -> RunOut:
 
 
 @operations.post(
-    RUN + "/retry-errors", action="test:execute", body=RetrySpec, answer=RunOut, status=201, idempotent=True
+    RUN + "/retry-errors",
+    action="test:execute",
+    body=RetrySpec,
+    answer=RunOut,
+    status=201,
+    idempotent=True,
+    refuses=(402,),
 )
 def retry_errors(call: Call) -> RunOut:
     """Ask the failed items of an ended run again, as a run of its own.

@@ -24,6 +24,7 @@ import pytest
 
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.contract.api_tokens import ApiTokenSpec
+from promptcard_ext.core.contract.budgets import BudgetSpec
 from promptcard_ext.core.contract.cards import LabelTarget
 from promptcard_ext.core.contract.credentials import NewCredential
 from promptcard_ext.core.contract.prices import PriceOverrideSpec
@@ -37,6 +38,7 @@ from server_ext.runtime import ready_services
 from server_ext.services import (
     accounts,
     api_tokens,
+    budgets,
     cards,
     cases,
     credentials,
@@ -62,6 +64,7 @@ SEED = int(os.environ.get("PROMPTCARDS_TEST_NAUGHTY_SEED") or 20261128)
 THREADS = 6
 EMAIL, PASSWORD = "naughty@example.com", "correct horse battery"
 PRICE = PriceOverrideSpec("openai", "m", Decimal(1), Decimal(2), date(2020, 1, 1), "contract")
+SOFT = BudgetSpec("workspace", "month", Decimal(1_000_000), hard=False)
 # Each takes a tenth of a second of the processor, on purpose.
 SLOW = {"log_in": 12, "change_password": 12, "accept_invitation": 40}
 # Hosts and addresses are written in one form, and a host that is allowed already stays as it is.
@@ -174,6 +177,7 @@ def _furnish(tenant: Tenant) -> tuple[dict[str, str], str]:
             "workspace": str(tenant.id), "card": "free", "version": "1", "label": "production", "tag": "t", "run": run,
             "case": str(cases.list_cases(scope, "free").items[0].id), "credential": str(key.id),
             "webhook": str(webhooks.create(scope, WebhookSpec("https://hooks.example.com/x")).webhook.id),
+            "budget": str(budgets.set_rule(scope, SOFT).id),
             "user": str(tenant.actor.user_id), "price": str(price_overrides.create(scope, PRICE).id),
             "report": str(reports.create(scope, run)["id"]),
         }  # fmt: skip

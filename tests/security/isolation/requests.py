@@ -23,7 +23,7 @@ KINDS = {
     "card": "card", "run": "run", "retry_of": "run", "changed_since": "run", "user": "user", "created_by": "user",
     "actor": "user", "case": "case", "label": "label", "tag": "tag", "report": "report", "generation": "generation",
     "credential": "credential", "webhook": "webhook", "rule": "rule", "price": "price", "invitation": "invitation",
-    "token": "token",
+    "token": "token", "budget": "budget",
     "object_id": "card", "cursor": "cursor", "workspace": "workspace", "session": "session",
 }  # fmt: skip
 # These change who belongs where, which the machine must know: in one's own workspace only guests are meant.
