@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
     queue = commands.add_parser(
         "queue",
         help="what waits for workers, and how they are",
-        description="For operators: what waits and what is in flight in all workspaces, the workers, and the providers.",
+        description="For operators: what waits and is in flight in all workspaces, the workers, and the providers.",
         epilog="examples:\n  jupyter promptcards queue\n  jupyter promptcards queue --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
