@@ -17,6 +17,7 @@ from promptcard_ext.core.contract.regrades import Regraded, RegradeSpec
 from promptcard_ext.core.contract.runs import (
     ExportQuery,
     ItemQuery,
+    RequeueSpec,
     RetrySpec,
     RunOut,
     RunPatch,
@@ -81,6 +82,10 @@ class Runs(Noun):
     def resume(self, run: Ref) -> RunOut:
         """Let a run that waits go on."""
         return self._read(RunOut, "POST", "runs", run, "resume", once=True)
+
+    def requeue(self, run: Ref, ordinals: Sequence[int] = ()) -> RunOut:
+        """Let items be called again although an earlier call may have been paid for; by default all that wait."""
+        return self._read(RunOut, "POST", "runs", run, "requeue", body=RequeueSpec([*ordinals]), once=True)
 
     def retry_errors(self, run: Ref, *, unscored: bool = False, name: str = "") -> RunOut:
         """Ask the failed items of an ended run again, as a run of its own; ``unscored`` those without a verdict too."""

@@ -29,6 +29,7 @@ BODIES: dict[str, Any] = {
     "change_cases": {"save": [{"variables": {"who": "Alan"}, "assertions": [{"type": "contains", "value": "Alan"}]}]},
     "create_run": {"card": "greet", "models": ["simulated:echo"]},
     "update_run": {"name": "before the release"},
+    "requeue_items": {"ordinals": [0]},
     "retry_errors": {"unscored": True},
     "regrade_run": {"assertions": [{"type": "icontains", "value": "hello"}]},
     "create_price_override": {

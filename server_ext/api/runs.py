@@ -7,6 +7,7 @@ from promptcard_ext.core.contract.regrades import Regraded, RegradeSpec
 from promptcard_ext.core.contract.runs import (
     ExportQuery,
     ItemQuery,
+    RequeueSpec,
     RetrySpec,
     RunOut,
     RunPatch,
@@ -71,6 +72,16 @@ def resume_run(call: Call) -> RunOut:
     """Let a run that waits go on, from the items that have no result."""
     call.after_commit.append(call.server.relay.wake)
     return run_control.resume(call.scope, call.path["run"])
+
+
+@operations.post(RUN + "/requeue", action="test:execute", body=RequeueSpec, answer=RunOut, status=202, idempotent=True)
+def requeue_items(call: Call) -> RunOut:
+    """Let items be called again although an earlier call may have been paid for.
+
+    It is for runs with `on_unknown` set to `hold`, which otherwise wait with such items until they are cancelled.
+    """
+    call.after_commit.append(call.server.relay.wake)
+    return run_control.requeue(call.scope, call.path["run"], call.body)
 
 
 @operations.post(

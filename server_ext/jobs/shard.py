@@ -62,6 +62,7 @@ async def _drive(
         timeout_s=shard.document.timeout_s,
         outage_s=OUTAGE_S,
         claim=width,
+        max_unclear=0 if shard.on_unknown == "hold" else 1,
         judges=tuple(shard.document.judges),
         embedder=shard.document.embedder,
     )

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from promptcard_ext.core.contract.runs import FINAL, RunOut, RunPatch
+from promptcard_ext.core.contract.runs import FINAL, RequeueSpec, RunOut, RunPatch
 from promptcard_ext.core.errors import Conflict
 from server_ext.db.engine import Database
-from server_ext.db.tables import outbox
+from server_ext.db.tables import attempts, outbox
 from server_ext.db.tables import runs as table
 from server_ext.services import audit, batches, changes, reservations, run_state, runs
 from server_ext.services.budgets import check_amount
@@ -71,6 +71,38 @@ def resume(scope: Scope, reference: str) -> RunOut:
         audit.record(scope, "run.resumed", "run", run.id)
     else:
         _check_alive(run, "go on")
+    return runs.get(scope, reference)
+
+
+def requeue(scope: Scope, reference: str, spec: RequeueSpec) -> RunOut:
+    """Let items be called again although an earlier call of theirs may have been made and paid for.
+
+    That call stays in the ledger as unknown, with what was set aside for it. A run that only waited for this goes on.
+
+    Raises:
+        Conflict: The run has ended, or none of these items waits (``run_state``).
+    """
+    scope.require("test:execute")
+    run = _locked(scope, reference)
+    _check_alive(run, "go on")
+    a = attempts.c
+    of_run = (a.workspace_id == run.workspace_id, a.run_id == run.id, a.state == "unknown", a.cleared_at.is_(None))
+    wanted = [a.ordinal.in_(spec.ordinals)] if spec.ordinals else []
+    cleared = sa.update(attempts).where(*of_run, *wanted).values(cleared_at=sa.func.clock_timestamp())
+    found = scope.connection.execute(cleared.returning(a.task_id, a.ordinal)).all()
+    if run.on_unknown != "hold" or not found:
+        raise Conflict(
+            f"No such item of run '{run.name}' waits.",
+            hint="Items wait in runs with on_unknown 'hold'; those with a result are asked again with retry-errors.",
+            code="run_state",
+        )
+    # Of a run that somebody has paused the tasks stay where they are.
+    if run.status == "running" or (run.status == "paused" and run.error == run_state.HELD):
+        held = run_state.turn_tasks(scope.connection, run, ("held",), "queued")
+        _ring(scope, held)
+        if run.status == "paused":
+            run_state.move(scope.connection, run, "running")
+    audit.record(scope, "run.requeued", "run", run.id, items=len({row.ordinal for row in found}))
     return runs.get(scope, reference)
 
 

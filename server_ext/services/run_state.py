@@ -20,6 +20,11 @@ COUNT_COLUMN = {
     Outcome.ERROR: "errored",
     Outcome.UNSCORED: "unscored",
 }
+HELD = {
+    "code": "unknown_outcomes",
+    "message": "What is left waits, since nobody knows what became of earlier calls: requeue it, or cancel the run.",
+}
+"""Why a run waits that nobody has paused."""
 STOPPING: tuple[Status, ...] = ("pausing", "cancelling")
 """Statuses in which workers hand back what they are at."""
 
@@ -88,8 +93,11 @@ def settle(connection: sa.Connection, workspace_id: UUID, run_id: UUID) -> None:
     if run.status in FINAL:
         return
     if states & {"queued", "leased", "held"}:
-        if run.status == "pausing" and not states & {"queued", "leased"}:
-            move(connection, run, "paused")
+        if not states & {"queued", "leased"}:
+            if run.status == "pausing":
+                move(connection, run, "paused")
+            elif run.status == "running":
+                move(connection, run, "paused", HELD)
     elif run.recorded == run.total:
         move(connection, run, "completed")
     elif run.status == "cancelling":

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
-from promptcard_ext.core.contract.runs import PlanDocument
+from promptcard_ext.core.contract.runs import OnUnknown, PlanDocument
 from promptcard_ext.core.item import Item
 from promptcard_ext.core.matrix import Plan
 from server_ext.auth.actor import Actor
@@ -18,6 +18,7 @@ from server_ext.db.engine import Database
 from server_ext.db.tables import run_cases, runs
 from server_ext.services import connections, recording
 from server_ext.services.cases import as_case
+from server_ext.services.held_items import held_ordinals
 from server_ext.services.run_control import Orders
 from server_ext.services.runs import prepared_cards
 from server_ext.services.scope import Scope
@@ -30,6 +31,7 @@ class Shard(Struct, frozen=True):
     Attributes:
         connections: What its calls go through.
         orders: How the run is to go on, as it is now.
+        on_unknown: Whether a call is made again when nobody knows what became of it.
     """
 
     plan: Plan
@@ -37,6 +39,7 @@ class Shard(Struct, frozen=True):
     pending: list[Item]
     connections: connections.Connections
     orders: Orders
+    on_unknown: OnUnknown
 
     @property
     def concurrency(self) -> int:
@@ -63,6 +66,10 @@ def load(database: Database, lease: Lease, *, shared_keys: bool = False) -> Shar
     with database.transaction(lease.workspace_id) as connection:
         run = connection.execute(
             sa.select(
+                runs.c.workspace_id,
+                runs.c.id,
+                runs.c.created_at,
+                runs.c.on_unknown,
                 runs.c.plan,
                 runs.c.created_by,
                 runs.c.concurrency,
@@ -76,15 +83,18 @@ def load(database: Database, lease: Lease, *, shared_keys: bool = False) -> Shar
         first, last = _case_range(lease, document)
         cases = _cases(connection, lease, first, last)
         done = recording.recorded_ordinals(connection, lease)
+        # Answers that may be compared wait for each other: those to one case in one repeat.
+        held = {ordinal // document.per_group for ordinal in held_ordinals(connection, run, lease.task_id)}
     connected = _connections(database, lease.workspace_id, actor, shared_keys)
     plan = _plan(cards, document, cases, first)
     items = plan.items() if lease.ordinals is None else map(plan.item, lease.ordinals)
     return Shard(
         plan,
         document,
-        [item for item in items if item.ordinal not in done],
+        [item for item in items if item.ordinal not in done and item.ordinal // document.per_group not in held],
         connected,
         Orders(run.concurrency or document.concurrency, run.limit_usd),
+        run.on_unknown,
     )
 
 

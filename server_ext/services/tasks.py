@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from server_ext.db.engine import Database
 from server_ext.db.tables import attempts, outbox, provider_batches, reports, runs, tasks, webhook_deliveries
 from server_ext.services import batches, reservations, run_state
+from server_ext.services.held_items import held_ordinals
 from server_ext.services.scope import Scope
 
 
@@ -172,7 +173,10 @@ def finish(
         if held is None:
             return False
         _release_attempts(connection, lease, sent)
-        _end(connection, held, state, error)
+        if state == "done" and _must_wait(connection, lease):
+            _hold(connection, held, more_attempts=1)
+        else:
+            _end(connection, held, state, error)
         return True
 
 
@@ -256,6 +260,14 @@ def postpone(connection: sa.Connection, lease: Lease, wait_s: float) -> bool:
 
 def _due() -> sa.ColumnElement[bool]:
     return sa.or_(tasks.c.not_before.is_(None), tasks.c.not_before <= sa.func.clock_timestamp())
+
+
+def _must_wait(connection: sa.Connection, lease: Lease) -> bool:
+    """Tell whether a task still has items, which somebody must look at first."""
+    if lease.run_id is None:
+        return False
+    run = run_state.lock(connection, lease.workspace_id, lease.run_id)
+    return run.status in ("running", "pausing") and bool(held_ordinals(connection, run, lease.task_id))
 
 
 def _hold(connection: sa.Connection, task: Any, more_attempts: int = 0) -> None:

@@ -91,6 +91,16 @@ class RetrySpec(Struct, frozen=True, forbid_unknown_fields=True):
     budget_usd: Decimal | None = None
 
 
+class RequeueSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which items of a run are called again although an earlier call may have been paid for.
+
+    Attributes:
+        ordinals: Their places in the plan; empty takes all that wait.
+    """
+
+    ordinals: Annotated[list[Annotated[int, Meta(ge=0, le=2**31 - 1)]], Meta(max_length=10_000)] = []
+
+
 class PlannedVersion(Struct, frozen=True):
     """A card version as the plan of a run names it.
 
