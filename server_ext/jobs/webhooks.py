@@ -35,12 +35,12 @@ async def _send(message: Message) -> Outcome:
         async with asyncio.timeout(TIMEOUT_S):
             return await _post(message)
     except TimeoutError:
-        return _refused(None, "timeout", f"It did not answer within {TIMEOUT_S:g} s.")
+        return _refused(f"It did not answer within {TIMEOUT_S:g} s.")
     except ProviderError as error:
-        return _refused(None, error.code, error.message)
+        return _refused(error.message, code=error.code)
     except (aiohttp.ClientError, OSError) as error:
         # The address behind the name is not told: whoever made the webhook could map the inner network with it.
-        return _refused(None, "webhook_unreachable", f"It was not reached ({type(error).__name__}).")
+        return _refused(f"It was not reached ({type(error).__name__}).", code="webhook_unreachable")
 
 
 async def _post(message: Message) -> Outcome:
@@ -60,8 +60,10 @@ async def _post(message: Message) -> Outcome:
             return Outcome(response.status)
         wait = response.headers.get("Retry-After", "")
         wait_s = min(MAX_WAIT_S, float(wait)) if wait.isascii() and wait.isdecimal() else 0.0
-        return _refused(response.status, "webhook_refused", f"It answered {response.status}.", wait_s)
+        return _refused(
+            f"It answered {response.status}.", code="webhook_refused", status=response.status, wait_s=wait_s
+        )
 
 
-def _refused(status: int | None, code: str, message: str, wait_s: float = 0.0) -> Outcome:
+def _refused(message: str, *, code: str, status: int | None = None, wait_s: float = 0.0) -> Outcome:
     return Outcome(status, PromptCardError(message, code=code).to_dict(), wait_s)

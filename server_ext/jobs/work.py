@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection
 
 from promptcard_ext.core.errors import PromptCardError, Unavailable
@@ -14,6 +15,8 @@ from server_ext.services import tasks
 
 log = logging.getLogger("promptcards.worker")
 MAX_CRASHES = 3
+# A process takes one task after the other for so long: making one costs more than a short task.
+STAY_S = 30.0
 # What is done in one go: a shutdown interrupts it, and it begins anew.
 _WITHOUT_SHARD = {"report": reports.render, "webhook": webhooks.deliver, "batch_cancel": batch_mode.cancel}
 
@@ -23,17 +26,29 @@ def do(workspace_id: str, task_id: str) -> None:
 
     The ids say why the bell was rung, no more: whoever rings often must not be served before everybody else.
     """
+    until = time.monotonic() + STAY_S
+    while time.monotonic() < until and _do_next():
+        drain.on_request(_nothing)
+
+
+def _nothing() -> None:
+    """Stand in for a task between two of them."""
+
+
+def _do_next() -> bool:
+    """Do the task that is next; return False when there is none, or when none may be begun."""
     if drain.requested or drain.orphaned():
-        return  # the task waits in the database; another worker will be woken for it
+        return False  # the task waits in the database; another worker will be woken for it
     context = current()
     # What was answered and could not be stored comes first: an item that has its result is not called again.
     recorder.tell(context, journal.replay_all(context.home, context.database))
     lease = tasks.claim_next(context.database, context.worker, context.lease_s)
     if lease is None:
-        return
+        return False
     heartbeat = Heartbeat(context.database, lease, context.lease_s)
     with heartbeat:
         _carry_out(context, lease, heartbeat)
+    return True
 
 
 def _carry_out(context: Context, lease: tasks.Lease, heartbeat: Heartbeat) -> None:

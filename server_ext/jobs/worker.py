@@ -12,7 +12,7 @@ from redis import Redis
 from rq import Worker
 from rq.serializers import JSONSerializer
 
-from server_ext.jobs import context, drain
+from server_ext.jobs import context, drain, work  # noqa: F401  Jobs are forked: what they need is imported once
 from server_ext.jobs.presence import Presence
 from server_ext.jobs.queue import Doorbell, DoorbellJob, open_queue
 from server_ext.jobs.relay import Relay
