@@ -164,9 +164,8 @@ class PromptCards(ExtensionApp):
         Raises:
             Unauthenticated: The credential is not good; or Jupyter's word does not count here.
         """
-        assert self.runtime is not None
         if credential is not None:
-            known = self.runtime.actors
+            known = self._running.actors
             check = known.by_api_token if credential.kind == "api" else known.by_access_token
             return check(credential.text)
         if self.mode == "local" and jupyter_user is not None:
@@ -186,9 +185,8 @@ class PromptCards(ExtensionApp):
         Raises:
             Unauthenticated: As `identify`.
         """
-        assert self.runtime is not None
         if credential is not None:
-            return self.runtime.actors.at_hand(credential.text, access=credential.kind == "access")
+            return self._running.actors.at_hand(credential.text, access=credential.kind == "access")
         if self.mode == "hub" and jupyter_user is not None:
             assert self.hub is not None
             return self.hub.at_hand(jupyter_user)
@@ -245,6 +243,11 @@ class PromptCards(ExtensionApp):
                 raise Unavailable(
                     "Prompt Cards is still starting.", hint="Try again in a moment.", code="starting"
                 ) from None
+        return self._running
+
+    @property
+    def _running(self) -> Runtime:
+        """The running services; what began before the server was asked to stop learns of it here."""
         if self._problem is not None:
             raise self._problem
         assert self.runtime is not None

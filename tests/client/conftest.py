@@ -32,9 +32,14 @@ class Serve(Program):
 
     def wait_ready(self) -> Address:
         """Return its address once it listens."""
-        wait_for(lambda: self.record.exists() or self.process.poll() is not None, 90)
+        wait_for(lambda: self._record() or self.process.poll() is not None, 90)
         assert self.process.poll() is None, self.output
-        return Address(str(json.loads(self.record.read_text())["url"]), TOKEN)
+        return Address(str(json.loads(self._record())["url"]), TOKEN)
+
+    def _record(self) -> str:
+        """Return what Jupyter says of the server; nothing as long as it has not written all of it."""
+        text = self.record.read_text() if self.record.exists() else ""
+        return text if text.rstrip().endswith("}") else ""
 
 
 @pytest.fixture

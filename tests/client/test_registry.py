@@ -266,7 +266,7 @@ def test_who_is_not_let_in_any_more_gets_nothing_from_the_files(
 PROGRAM = """
 import os, promptcard_ext as pc
 prompt = pc.get("triage", label="production")
-print(prompt.version, prompt.stale, prompt.render(text="x")[0].content)
+print(prompt.version, prompt.stale, prompt.render(text="x")[0].content, flush=True)
 if os.fork() == 0:
     print(pc.get("triage").version, flush=True)
     os._exit(0)

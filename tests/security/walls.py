@@ -33,6 +33,7 @@ import sqlalchemy as sa
 from promptcard_ext.core.errors import NotFound
 from server_ext.auth.actor import Actor
 from server_ext.db.engine import Database, make_engine
+from server_ext.db.loop_reads import LoopReads
 from server_ext.db.reads import Read
 from server_ext.news import News
 from server_ext.services.scope import Right
@@ -126,7 +127,16 @@ def _name_own_workspaces_only() -> None:
         with name(self, workspace_id, user_id) as connection:
             yield connection
 
+    def read(self: Database, workspace_id: UUID | None, user_id: UUID | None, query: Read, values: Any) -> Any:
+        with self.transaction(workspace_id, user_id) as connection:
+            return query.within(connection, values)
+
+    async def ask(*_: object) -> None:
+        return None  # in a thread it comes to the above
+
     Database.transaction = transaction  # type: ignore[method-assign]
+    Database.read = read  # type: ignore[method-assign]
+    LoopReads.ask = ask  # type: ignore[method-assign,assignment]
 
 
 def stop_hearing_on_signal() -> None:

@@ -163,7 +163,12 @@ FORMULAS = st.recursive(
 )
 
 
-@given(FORMULAS, st.floats(0, 10))
+def test_what_is_beyond_all_numbers_is_none() -> None:
+    assert compute("2 / a", {"a": 1.2e-308}) is not None
+    assert compute("2 / a", {"a": 1.1e-308}) is None
+
+
+@given(FORMULAS, st.floats(0.001, 10) | st.just(0.0))
 def test_formulas_are_what_python_makes_of_them(formula: str, a: float) -> None:
     try:
         expected = float(eval(formula, {"__builtins__": {}, "abs": abs, "a": a}))
