@@ -35,7 +35,7 @@ async def _send(message: Message) -> Outcome:
         async with asyncio.timeout(TIMEOUT_S):
             return await _post(message)
     except TimeoutError:
-        return _refused(f"It did not answer within {TIMEOUT_S:g} s.")
+        return _refused(f"It did not answer within {TIMEOUT_S:g} s.", code="timeout")
     except ProviderError as error:
         return _refused(error.message, code=error.code)
     except (aiohttp.ClientError, OSError) as error:
