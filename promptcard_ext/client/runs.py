@@ -60,15 +60,16 @@ class Runs(Noun):
         """Return status, plan and counts of a run."""
         return self._read(RunOut, "GET", "runs", run)
 
-    def rename(self, run: Ref, name: str) -> RunOut:
-        """Give a run another name."""
-        return self._read(RunOut, "PATCH", "runs", run, body=RunPatch(name))
-
     def change(
-        self, run: Ref, *, budget_usd: Decimal | UnsetType | None = UNSET, concurrency: int | UnsetType = UNSET
+        self,
+        run: Ref,
+        *,
+        name: str | UnsetType = UNSET,
+        budget_usd: Decimal | UnsetType | None = UNSET,
+        concurrency: int | UnsetType = UNSET,
     ) -> RunOut:
-        """Give a run that goes on another budget (None: none of its own) or concurrency."""
-        patch = RunPatch(budget_usd=budget_usd, concurrency=concurrency)
+        """Give a run another name or, while it goes on, another budget (None: none of its own) or concurrency."""
+        patch = RunPatch(name, budget_usd, concurrency)
         return self._read(RunOut, "PATCH", "runs", run, body=patch)
 
     def cancel(self, run: Ref) -> RunOut:

@@ -22,6 +22,7 @@ Each carries a stable ``code`` for programs, a message that names the object, an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -143,9 +144,9 @@ class OverBudget(PromptCardError):
 
     code = "budget_exceeded"
 
-    def __init__(self, message: str, *, exceeds: list[Any], hint: str = "", code: str | None = None) -> None:
+    def __init__(self, message: str, *, exceeds: Sequence[Any] = (), hint: str = "", code: str | None = None) -> None:
         super().__init__(message, hint=hint, code=code)
-        self.exceeds = exceeds
+        self.exceeds = list(exceeds)
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "exceeds": self.exceeds}

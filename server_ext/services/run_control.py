@@ -138,11 +138,10 @@ def adjust(scope: Scope, reference: str, patch: RunPatch) -> RunOut:
         RunError: A budget needs a price that is not known (``budget_unpriced``).
     """
     scope.require("test:execute")
-    found = runs.update(scope, reference, patch)
     wanted = {name: getattr(patch, name) for name in ("budget_usd", "concurrency")}
     changed = {name: value for name, value in wanted.items() if value is not UNSET}
     if not changed:
-        return found
+        return runs.update(scope, reference, patch)
     budget = check_amount(changed.get("budget_usd"))
     run = _locked(scope, reference)
     _check_alive(run, "be changed")
@@ -151,10 +150,12 @@ def adjust(scope: Scope, reference: str, patch: RunPatch) -> RunOut:
     exceeds = []
     if "budget_usd" in changed:
         if budget is not None:
-            reservations.check_priced(scope, found.plan)
+            reservations.check_priced(scope, runs.get(scope, reference).plan)
         exceeds = reservations.again(scope, run, budget)
     told = {name: value if value is None else str(value) for name, value in changed.items()}
     run_state.tell(scope.connection, run.workspace_id, run.id, "changed", told)
+    # Only now its name: that writes an audit entry, and launches wait for rules first and for the trail then.
+    runs.update(scope, reference, patch)
     audit.record(scope, "run.changed", "run", run.id, **told)
     changes.announce(scope, "run", run.id)
     return replace(runs.get(scope, reference), exceeds=exceeds)

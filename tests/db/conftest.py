@@ -78,6 +78,8 @@ def new_workspace(database: Database) -> NewWorkspace:
         workspace_id = uuid.uuid4()
         with database.transaction(workspace_id) as connection:
             fill_workspace(connection, workspace_id)
+            # Of no workspace, and there all the same.
+            connection.execute(sa.text("select pc.beat_worker('a worker', 'here', 1, '1', 'idle', null)"))
         return workspace_id
 
     return make

@@ -26,8 +26,9 @@ LEASE = (
 def evidence(place: Tenant, referee: Referee, start_worker: StartWorker) -> Evidence:
     """A run of six items that went well."""
     run_id = place.start([MODEL], count=CASES)
-    start_worker()
+    worker = start_worker()
     wait_for(lambda: place.status(run_id) == "completed")
+    worker.stop()  # it would take up what the test gives an old lease
     return Evidence(run_id, CASES, ordinals(referee.calls()))
 
 

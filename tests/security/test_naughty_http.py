@@ -336,7 +336,7 @@ def _stored(house: House, connection: Connection, slot: Slot, reply: Reply) -> t
 def _at(answer: Any, place: tuple[str | int, ...], text: str) -> Any:
     for step in place:
         if step == "{}":
-            return text if isinstance(answer, dict) and _as_sent(text) in answer else _NOTHING
+            return _as_sent(text) if isinstance(answer, dict) and _as_sent(text) in answer else _NOTHING
         try:
             answer = answer[step]
         except (KeyError, IndexError, TypeError):
