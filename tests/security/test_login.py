@@ -244,7 +244,7 @@ def test_a_network_that_guesses_at_many_accounts_is_slowed_down(
 def test_good_logins_do_not_count_against_their_network(database: Database, account: str) -> None:
     for _ in range(32):
         attempt = counted(database, account, "203.0.113.7")
-        login_throttle.admit(database, attempt)
+        login_throttle.admit(database, attempt)  # raises when there are too many
         with database.transaction() as connection:
             login_throttle.forgive(connection, attempt)
 

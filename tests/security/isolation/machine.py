@@ -6,7 +6,6 @@ import json
 import random
 import re
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -126,9 +125,10 @@ class Machine:
         with self._listening() as listen:
             for thread in threads:
                 thread.start()
-            while any(thread.is_alive() for thread in threads):
-                listen()
-                time.sleep(0.2)
+            for thread in threads:
+                while thread.is_alive():
+                    listen()
+                    thread.join(0.2)
             listen()
 
     def _work(self, number: int) -> None:
