@@ -106,7 +106,7 @@ class Server(asyncio.Protocol):
 
 
 def serve(pipe: Connection) -> None:
-    """Serve in this process; ``pipe`` sets the latency and is told the calls since the last time."""
+    """Serve in this process; ``pipe`` sets the latency, and is told calls and when they began."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -119,6 +119,8 @@ def serve(pipe: Connection) -> None:
             if said == "count":
                 pipe.send((Server.calls, Server.last - Server.first))
                 Server.calls = 0
+            elif said == "first":
+                pipe.send(Server.first)
             elif said is None:
                 done.set_result(None)
             else:

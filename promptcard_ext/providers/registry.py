@@ -50,6 +50,16 @@ def takes_credentials(name: str) -> bool:
     return {"base_url", "api_key", "guard"} <= inspect.signature(_factory(name)).parameters.keys()
 
 
+@cache
+def takes_batches(name: str) -> bool:
+    """Tell whether a provider takes calls that can wait, many at once.
+
+    Raises:
+        UnknownModel: There is no such provider (``unknown_provider``).
+    """
+    return hasattr(_factory(name), "batches")
+
+
 def public_url(name: str) -> str | None:
     """Return the address of a provider that everybody calls at the same place, or None."""
     return getattr(_factory(name), "public_url", None)

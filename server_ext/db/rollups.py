@@ -6,23 +6,27 @@ Latencies go into logarithmic buckets of base 1.02, which makes any percentile o
 from __future__ import annotations
 
 import math
-from collections import Counter
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
-
-from server_ext.db.tables import rollup_hours, rollup_latency, rollup_users
-
 BASE = 1.02
-_KEY = ("workspace_id", "hour", "card_version_id", "model", "provider")
-_USER_KEY = ("workspace_id", "hour", "user_id")
 NOBODY = UUID(int=0)
 """Stands in the sums by user for runs that nobody started."""
-_OUTCOME = {"pass": "passed", "fail": "failed", "error": "errored", "unscored": "unscored"}
+
+_KEY = ("workspace_id", "hour", "card_version_id", "model", "provider")
+_USER_KEY = ("workspace_id", "hour", "user_id")
+_BUCKET = f"case when latency_ms >= 1 then floor(ln(latency_ms) / ln({BASE}::double precision))::integer else 0 end"
+_SUMS = {
+    "n": "count(*)",
+    "passed": "count(*) filter (where outcome = 'pass')",
+    "failed": "count(*) filter (where outcome = 'fail')",
+    "errored": "count(*) filter (where outcome = 'error')",
+    "unscored": "count(*) filter (where outcome = 'unscored')",
+    "tokens_input": "coalesce(sum(tokens_input), 0)",
+    "tokens_output": "coalesce(sum(tokens_output), 0)",
+    "cost_usd": "coalesce(sum(cost_usd), 0)",
+    "priced": "count(cost_usd)",
+}
+_LATENCY = {"latency_ms_sum": "coalesce(sum(latency_ms), 0)", "latency_n": "count(latency_ms)"}
 
 
 def bucket(latency_ms: float) -> int:
@@ -40,62 +44,32 @@ def middle(number: int) -> float:
     return float(BASE ** (number + 0.5))
 
 
-def add(
-    connection: sa.Connection,
-    executions: list[dict[str, Any]],
-    at: datetime | None = None,
-    *,
-    user_id: UUID | None = None,
-) -> None:
-    """Add executions to the sums of the hour ``at`` (default: now, UTC), and to those of who started the run.
+def _upsert(table: str, key: tuple[str, ...], values: dict[str, str], sums: dict[str, str], where: str = "") -> str:
+    """Return the statement that adds the rows of ``stored`` to a table.
 
     Keys are written in sorted order: two recorders that touch the same rows then wait for, and never deadlock, each
     other.
     """
-    hour = (at or datetime.now(UTC)).replace(minute=0, second=0, microsecond=0)
-    sums: dict[tuple[Any, ...], dict[str, Any]] = {}
-    latencies: Counter[tuple[Any, ...]] = Counter()
-    for row in executions:
-        key = (row["workspace_id"], hour, row["card_version_id"], row["model"], row["provider"])
-        _add_one(sums.setdefault(key, _zero()), row)
-        if row["latency_ms"] is not None:
-            latencies[(*key, bucket(row["latency_ms"]))] += 1
-    hours = [dict(zip(_KEY, key, strict=True)) | sums[key] for key in sorted(sums)]
-    _upsert(connection, rollup_hours, _KEY, hours)
-    users: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in executions:
-        _add_one(users.setdefault((row["workspace_id"], hour, user_id or NOBODY), _zero()), row)
-    rows = [dict(zip(_USER_KEY, key, strict=True)) | _without_latency(users[key]) for key in sorted(users)]
-    _upsert(connection, rollup_users, _USER_KEY, rows)
-    buckets = [dict(zip((*_KEY, "bucket"), key, strict=True)) | {"n": latencies[key]} for key in sorted(latencies)]
-    _upsert(connection, rollup_latency, (*_KEY, "bucket"), buckets)
+    by = ", ".join(values[name] for name in key)
+    added = ", ".join(f"{name} = old.{name} + excluded.{name}" for name in sums)
+    return (
+        f"insert into {table} as old ({', '.join((*key, *sums))})"  # noqa: S608  All of it stands in this file.
+        f" select {by}, {', '.join(sums.values())} from stored{where} group by {by} order by {by}"
+        f" on conflict ({', '.join(key)}) do update set {added}"
+    )
 
 
-def _without_latency(total: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in total.items() if not name.startswith("latency")}
-
-
-def _zero() -> dict[str, Any]:
-    whole = ("n", "passed", "failed", "errored", "unscored", "latency_n", "tokens_input", "tokens_output", "priced")
-    return {**dict.fromkeys(whole, 0), "latency_ms_sum": 0.0, "cost_usd": Decimal(0)}
-
-
-def _add_one(total: dict[str, Any], row: dict[str, Any]) -> None:
-    total["n"] += 1
-    total[_OUTCOME[row["outcome"]]] += 1
-    total["tokens_input"] += row["tokens_input"] or 0
-    total["tokens_output"] += row["tokens_output"] or 0
-    if row["latency_ms"] is not None:
-        total["latency_n"] += 1
-        total["latency_ms_sum"] += row["latency_ms"]
-    if row["cost_usd"] is not None:
-        total["priced"] += 1
-        total["cost_usd"] += row["cost_usd"]
-
-
-def _upsert(connection: sa.Connection, table: sa.Table, key: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    statement = insert(table)
-    sums = {name: table.c[name] + statement.excluded[name] for name in rows[0] if name not in key}
-    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=sums), rows)
+_OF_ROW = {name: name for name in _KEY} | {"hour": "date_trunc('hour', completed_at, 'UTC')"}
+STATEMENTS = {
+    "hours": _upsert("rollup_hours", _KEY, _OF_ROW, _SUMS | _LATENCY),
+    "users": _upsert("rollup_users", _USER_KEY, _OF_ROW | {"user_id": "cast(%(user_id)s as uuid)"}, _SUMS),
+    "latencies": _upsert(
+        "rollup_latency",
+        (*_KEY, "bucket"),
+        _OF_ROW | {"bucket": _BUCKET},
+        {"n": "count(*)"},
+        " where latency_ms is not null",
+    ),
+}
+"""By name, what adds the executions that a common table expression ``stored`` returns to the sums; ``user_id`` is who
+started their run."""

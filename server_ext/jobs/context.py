@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from redis import Redis
 
 from server_ext.db.engine import Database
 from server_ext.keys import KeyRing
+from server_ext.settings import Settings
 
 DEFAULT_LEASE_S = 30.0
 
@@ -19,7 +21,11 @@ class Context:
 
     Attributes:
         lease_s: How long a worker may be silent before its task is given to another.
+        home: Where what must not be lost is kept while the database is away.
         shared_keys: Whether provider keys of this process's environment are for every workspace.
+        most_calls: Most calls in flight, whatever a run asks for; None sets no limit.
+        installation: Sets our keys in Redis apart from those of others.
+        calls_total, calls_per_workspace: Most calls in flight of all workers together; None sets no limit.
     """
 
     database_url: str
@@ -28,6 +34,11 @@ class Context:
     keys: KeyRing
     lease_s: float = DEFAULT_LEASE_S
     shared_keys: bool = False
+    most_calls: int | None = None
+    installation: str = ""
+    calls_total: int | None = None
+    calls_per_workspace: int | None = None
+    home: Path = field(default_factory=lambda: Settings.from_environment().home)
     _pid: int = 0
     _database: Database | None = field(default=None, repr=False)
     _redis: Redis | None = field(default=None, repr=False)

@@ -12,7 +12,8 @@ from types import TracebackType
 from promptcard_ext.core.errors import Unavailable
 from server_ext.db.engine import Database
 from server_ext.jobs import drain
-from server_ext.services import tasks
+from server_ext.services import run_control, tasks
+from server_ext.services.run_control import Orders
 
 log = logging.getLogger("promptcards.worker")
 INTERVAL_S = 0.5  # also how soon a cancellation or a pause is noticed
@@ -23,13 +24,15 @@ class Heartbeat:
 
     Attributes:
         reason: Why to stop: ``lost`` (another worker has the task, or no database for half the lease),
-            ``cancelled`` and ``paused`` (by a user), ``drain`` (this worker shuts down); an empty text as long as
-            there is none.
+            ``cancelled`` and ``paused`` (by a user), ``drain`` (this worker shuts down), ``budget`` (the run has got
+            one, and is taken up anew with it); an empty text as long as there is none.
     """
 
     def __init__(self, database: Database, lease: tasks.Lease, lease_s: float) -> None:
         self._database, self._lease, self._lease_s = database, lease, lease_s
         self.reason = ""
+        self._orders: Orders | None = None
+        self._obey: Callable[[Orders], None] | None = None
         self._listeners: list[Callable[[], None]] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="promptcards-heartbeat", daemon=True)
@@ -37,13 +40,21 @@ class Heartbeat:
     @property
     def hands_back(self) -> bool:
         """Whether what is not done yet is to be done later, by whoever takes the task up."""
-        return self.reason in ("drain", "paused")
+        return self.reason in ("drain", "paused", "budget")
 
     def on_stop(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` from the thread when there is a reason to stop; at once when there is one already."""
         self._listeners.append(listener)
         if self.reason:
             listener()
+
+    def follow(self, orders: Orders, listener: Callable[[Orders], None]) -> None:
+        """Call ``listener`` from the thread whenever the orders of the run are no longer these, or the last ones."""
+        self._orders, self._obey = orders, listener
+
+    def take_up_anew(self) -> None:
+        """Stop so that the task is taken up again, as the run is now."""
+        self._stop("budget")
 
     def drain(self) -> None:
         """Stop because the worker shuts down; the task goes back to the queue."""
@@ -85,8 +96,21 @@ class Heartbeat:
                 self._stop("cancelled")
             elif status in ("pausing", "paused"):
                 self._stop("paused")
+            else:
+                self._pass_on()
             renewed = time.monotonic()
         return None
+
+    def _pass_on(self) -> None:
+        if self._obey is None:
+            return
+        try:
+            orders = run_control.orders(self._database, self._lease)
+        except Unavailable:
+            return  # the next beat asks again
+        if orders != self._orders:
+            self._orders = orders
+            self._obey(orders)
 
     def _stop(self, reason: str) -> None:
         if self._ended.is_set() or self.reason == "lost":

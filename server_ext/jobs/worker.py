@@ -12,10 +12,12 @@ from redis import Redis
 from rq import Worker
 from rq.serializers import JSONSerializer
 
-from server_ext.jobs import context, drain
+from server_ext.jobs import context, drain, work  # noqa: F401  Jobs are forked: what they need is imported once
+from server_ext.jobs.presence import Presence
 from server_ext.jobs.queue import Doorbell, DoorbellJob, open_queue
 from server_ext.jobs.relay import Relay
 from server_ext.keys import KeyRing
+from server_ext.services.workers import State
 
 log = logging.getLogger("promptcards.worker")
 
@@ -25,6 +27,12 @@ class PromptCardsWorker(Worker):
 
     # RQ's pauses grow to a minute while Redis is away: so long nobody would be working after it has come back.
     max_connection_wait_time = 2.0
+
+    def what_it_is_at(self) -> State:
+        """Tell whether it has a job."""
+        if drain.requested:
+            return "draining"
+        return "busy" if self.horse_pid else "idle"
 
     def handle_warm_shutdown_request(self) -> None:
         """Ask the running job to stop where it is; what it has is recorded, the rest goes back to the queue."""
@@ -48,10 +56,17 @@ def work_forever(
     *,
     lease_s: float,
     shared_keys: bool = False,
+    most_calls: int | None = None,
+    installation: str = "",
+    calls_total: int | None = None,
+    calls_per_workspace: int | None = None,
     burst: bool = False,
 ) -> None:
     """Take tasks from the queue until SIGTERM or Ctrl-C (or, with ``burst``, until none is left)."""
-    setting = context.Context(database_url, redis_url, worker_name(), keys, lease_s, shared_keys)
+    setting = context.Context(
+        database_url, redis_url, worker_name(), keys, lease_s, shared_keys, most_calls, installation,
+        calls_total, calls_per_workspace,
+    )  # fmt: skip
     context.install(setting)
     drain.install()
     # The relay's threads and connections live in this process only; a forked job opens its own.
@@ -68,10 +83,13 @@ def work_forever(
         maintenance_interval=60,
         log_job_description=False,
     )
+    presence = Presence(setting.database, setting.home, setting.worker, worker.what_it_is_at, most_calls)
+    presence.start()
     log.info("Worker %s waits for work.", worker.name)
     try:
         worker.work(burst=burst, logging_level="WARNING")
     finally:
+        presence.close()
         relay.close()
         doorbell.close()
         setting.database.close()

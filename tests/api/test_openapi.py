@@ -158,6 +158,7 @@ DAY: tuple[tuple[str, str, Any, int], ...] = (
     ("GET", "runs", None, 200),
     ("GET", "generations", None, 200),
     ("GET", "usage", None, 200),
+    ("GET", "queue", None, 200),
     ("GET", "prices", None, 200),
     ("POST", "price-overrides", examples.BODIES["create_price_override"], 201),
     ("GET", "price-overrides", None, 200),

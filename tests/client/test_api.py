@@ -98,7 +98,7 @@ def test_a_run_is_started_once_and_its_results_are_downloaded(api: WorkspaceApi,
     run_id = tenant.start([ECHO])
     run = api.runs.get(run_id)
     assert (run.status, run.counts.total) == ("queued", 3)
-    assert api.runs.rename(run_id, "Named").name == "Named"
+    assert api.runs.change(run_id, name="Named").name == "Named"
     assert api.runs.cancel(run_id).status in ("cancelling", "cancelled")
     assert [one.id for one in api.runs.list(status=["cancelled", "cancelling"])] == [run.id]
     assert list(api.runs.items(run_id)) == []
@@ -120,6 +120,7 @@ def test_what_owners_do(api: WorkspaceApi, tenant: Tenant) -> None:
     assert api.audit.head().seq == next(iter(api.audit.list())).seq
     assert api.audit.verify().problem is None
     assert api.usage.get(group_by="model").rows == []
+    assert api.queue.get().waiting == 0
     assert next(api.prices.list()).input_per_mtok is not None
 
 

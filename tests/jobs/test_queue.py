@@ -149,7 +149,9 @@ def test_a_long_queue_is_not_made_longer(
     relay.start()
     wait_for(lambda: doorbell.waiting() >= 4, 5)
     asked = []
+    # Other tests may have left something that waits, too.
+    before = doorbell.waiting()
     original, doorbell.waiting = doorbell.waiting, lambda: asked.append(1) or original()  # type: ignore[method-assign]
     wait_for(lambda: len(asked) >= 3, 10)
     relay.close()
-    assert original() == 4
+    assert original() == before

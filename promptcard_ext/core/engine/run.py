@@ -10,6 +10,7 @@ from promptcard_ext.core.engine.control import Control
 from promptcard_ext.core.engine.crew import Crew
 from promptcard_ext.core.engine.options import EngineOptions, Mode
 from promptcard_ext.core.engine.purse import Purse
+from promptcard_ext.core.engine.traffic import Traffic
 from promptcard_ext.core.engine.trial import Trials
 from promptcard_ext.core.errors import RunError
 from promptcard_ext.core.events import ItemFinished, RunEvent, RunFinished, RunStarted
@@ -32,6 +33,7 @@ async def execute(
     store: GenerationStore | None = None,
     budget: Budget | None = None,
     known: Callable[[Item], Generation | None] | None = None,
+    traffic: Traffic | None = None,
 ) -> AsyncIterator[RunEvent]:
     """Run the items of a plan and yield what happens.
 
@@ -42,7 +44,9 @@ async def execute(
         items: The items to run, in the order of the plan, when not all of it.
         store: Where answers are taken from and kept, as ``options.mode`` says.
         budget: Money that the calls may cost, judges included.
-        known: Gives the answer of an item that has one already; such an item is judged and not called.
+        known: Gives the answer of an item that has one already; such an item is judged and not called. What it raises
+            as a `ProviderError` is the end of the item, as if it had been called.
+        traffic: Looks after the calls of many runs at once, this one among them.
 
     Yields:
         One `RunStarted`, one `ItemFinished` per item in order of completion, one `RunFinished`.
@@ -54,7 +58,7 @@ async def execute(
         ProviderError: A card has a setting that a provider cannot send (``setting_not_supported``).
     """
     options, control = options or EngineOptions(), control or Control()
-    caller = Caller(provider_of, prices, options, store, None if budget is None else Purse(budget))
+    caller = Caller(provider_of, prices, options, store, None if budget is None else Purse(budget), traffic)
     check_needs(prepared, options.judges, options.embedder)
     _check_settings(prepared, caller)
     _check_prices(prepared, caller)

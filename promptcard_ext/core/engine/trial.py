@@ -54,10 +54,10 @@ class Trials:
         """Return the result of one item; whatever breaks is part of it."""
         plan = self.prepared.plan
         provider, model = self.caller.provider(plan.models[item.model])
-        request = self._request(item, model)
-        generation = self._known(item) if self._known is not None else None
-        cached = generation is not None
+        request = self.request(item, model)
         try:
+            generation = self._known(item) if self._known is not None else None
+            cached = generation is not None
             if generation is None:
                 generation, cached = await self.caller.generate(provider, request, item.repeat)
         except ProviderError as error:
@@ -78,7 +78,8 @@ class Trials:
         result = self.judged(item, verdicts, generation, cached, tuple(asker.calls))
         return Tried(result, answer, interrupted)
 
-    def _request(self, item: Item, model: str) -> Request:
+    def request(self, item: Item, model: str) -> Request:
+        """Return the call that an item is, by the name of its model at the provider."""
         return Request(model, self.prepared.messages(item), self._settings_of(item), self.prepared.nonce(item))
 
     def _settings_of(self, item: Item) -> ModelSettings:

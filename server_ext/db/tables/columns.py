@@ -75,7 +75,7 @@ def short(
     )
 
 
-def within(columns: str, target: str) -> sa.ForeignKeyConstraint:
+def within(columns: str, target: str, ondelete: str | None = None) -> sa.ForeignKeyConstraint:
     """Return a foreign key that stays in the workspace: ``within("card_id", "prompt_cards.id")``.
 
     Both sides may name several columns, separated by spaces; ``workspace_id`` is put before them.
@@ -84,4 +84,5 @@ def within(columns: str, target: str) -> sa.ForeignKeyConstraint:
     return sa.ForeignKeyConstraint(
         ["workspace_id", *columns.split()],
         [f"{table}.{name}" for name in ("workspace_id", *key_columns.split())],
+        ondelete=ondelete,
     )

@@ -1,0 +1,106 @@
+"""Calls that were sent and not answered are of unknown fate; only what was never sent is released."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from promptcard_ext.core.errors import PromptCardError
+from server_ext.embedded import Services
+from server_ext.jobs import journal, shard
+from server_ext.jobs.context import Context
+from server_ext.jobs.heartbeat import Heartbeat
+from server_ext.jobs.ledger import Ledger
+from server_ext.keys import load_ring
+from server_ext.services import tasks as task_service
+from server_ext.settings import Settings
+from tests.jobs.line import Line
+from tests.jobs.test_recorder import line  # noqa: F401  a fixture
+from tests.services.test_leases import lease_of, states, task_of
+from tests.support import Tenant, wait_for
+
+ENDLESS = "simulated:steady?latency_ms=30000&spread=0"
+
+
+def run_until(
+    tenant: Tenant, context: Context, run_id: str, stop: Callable[[Heartbeat, Ledger], None]
+) -> tuple[task_service.Lease, Ledger]:
+    """Run the one shard of a run in this process until ``stop`` has stopped it."""
+    lease = lease_of(tenant, task_of(tenant, run_id))
+    ledger = Ledger(context, lease)
+    heartbeat = Heartbeat(tenant.database, lease, 60)
+
+    def work() -> None:
+        with suppress(PromptCardError):
+            shard.run(context, lease, heartbeat, ledger)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        stop(heartbeat, ledger)
+    finally:
+        thread.join(30)
+    return lease, ledger
+
+
+@pytest.fixture
+def context(line: Line, services: Services, settings: Settings, tmp_path: Path) -> Context:  # noqa: F811
+    return Context(line.url, services.redis_url, "w", load_ring(settings.keys_path), home=tmp_path)
+
+
+def test_what_is_in_flight_when_a_worker_shuts_down_is_unknown(tenant: Tenant, context: Context) -> None:
+    run_id = tenant.start([ENDLESS], count=10, concurrency=4)
+
+    def stop(heartbeat: Heartbeat, ledger: Ledger) -> None:
+        wait_for(lambda: len(ledger.sent) == 4)
+        heartbeat.drain()
+
+    lease, ledger = run_until(tenant, context, run_id, stop)
+    assert task_service.release(tenant.database, lease, sent=ledger.sent)
+    assert [state for _, _, state in states(tenant, run_id)] == ["unknown"] * 4
+    context.database.close()
+
+
+def test_what_waits_for_its_turn_is_released(tenant: Tenant, context: Context) -> None:
+    # Announced are as many as may be in flight; the limiter lets the first ones go alone.
+    run_id = tenant.start([ENDLESS], count=200, concurrency=100)
+
+    def stop(heartbeat: Heartbeat, ledger: Ledger) -> None:
+        wait_for(lambda: ledger.sent and len(states(tenant, run_id)) == 100)
+        heartbeat.drain()
+
+    lease, ledger = run_until(tenant, context, run_id, stop)
+    assert task_service.release(tenant.database, lease, sent=ledger.sent)
+    found = states(tenant, run_id)
+    assert {ordinal for ordinal, _, state in found if state == "unknown"} == ledger.sent
+    assert {state for ordinal, _, state in found if ordinal not in ledger.sent} <= {"released"}
+    context.database.close()
+
+
+def test_what_is_in_flight_when_the_database_goes_away_is_unknown(
+    tenant: Tenant,
+    context: Context,
+    line: Line,  # noqa: F811
+) -> None:
+    quick = "simulated:steady?latency_ms=1000&spread=0"
+    run_id = tenant.start([quick, ENDLESS], count=20, concurrency=4)
+
+    def stop(heartbeat: Heartbeat, ledger: Ledger) -> None:
+        wait_for(lambda: len(ledger.sent) == 4)
+        line.cut()
+        # The first answer is there, and what comes next could not be announced: that is the end of the shard.
+        wait_for(lambda: list(context.home.glob(f"{journal.FOLDER}/*")))
+        line.mend()
+
+    lease, ledger = run_until(tenant, context, run_id, stop)
+    assert task_service.release(tenant.database, lease, sent=ledger.sent)
+    found = {ordinal: state for ordinal, _, state in states(tenant, run_id)}
+    assert set(found) == ledger.sent == {0, 1, 2, 3}
+    assert (found[1], found[3]) == ("unknown", "unknown")
+    assert "recorded" in (found[0], found[2])
+    assert {found[0], found[2]} <= {"recorded", "unknown"}
+    context.database.close()
