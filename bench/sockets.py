@@ -12,9 +12,7 @@ does not slow down.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import multiprocessing
-import re
 import resource
 import sys
 import time
@@ -24,37 +22,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 
 from bench.engine import machine, write_section
+from bench.watchers import CUT_OFF, OPEN_FILES, Watched, watch
+from promptcard_ext.core.contract.runs import FINAL
 from tests.server.busy import Pings, pings
-from tests.server.serving import API, TOKEN, Served, served
+from tests.server.serving import API, Served, served
 
 TARGET_MS = 100.0
-OPEN_FILES = 20_000
-# So many sockets of a process open at once: a listening socket has a short queue.
-AT_ONCE = 25
-CUT_OFF = 10
-"""Every tenth watcher is cut off again and again."""
-_SEQ = re.compile(rb'\{"seq":(\d+)')
-HEADERS = {"Authorization": f"token {TOKEN}"}
-
-
-class Watched(NamedTuple):
-    """What the watchers of one process got.
-
-    Attributes:
-        lost: Events that were missing, doubled or out of order.
-        reconnects: How often one came back.
-        ended: Watchers whose socket was closed because the run had ended.
-    """
-
-    messages: int
-    bytes: int
-    lost: int
-    reconnects: int
-    ended: int
+# A run that has not ended by then never will.
+END_S = 600.0
 
 
 class Figures(NamedTuple):
@@ -69,87 +46,6 @@ class Figures(NamedTuple):
     opened_s: float
     cpu_s: float
     growth_mb: float
-
-
-def watch(pipe: Connection, url: str, watchers: int, stalled: int) -> None:
-    """Watch a run in this process; the run's last number comes through the pipe when it has ended."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
-    pipe.send(asyncio.run(_Watchers(pipe, url).run(watchers, stalled)))
-
-
-class _Watchers:
-    def __init__(self, pipe: Connection, url: str) -> None:
-        self._pipe, self._url = pipe, url
-        self._opening = asyncio.Semaphore(AT_ONCE)
-        self._left = 0
-        self._messages = self._bytes = self._lost = self._reconnects = self._ended = 0
-        self._last: list[int] = []
-
-    async def run(self, watchers: int, stalled: int) -> Watched:
-        self._left = watchers + stalled
-        tasks = [asyncio.create_task(self._watch(number)) for number in range(watchers)]
-        idle = [asyncio.create_task(self._stall()) for _ in range(stalled)]
-        await asyncio.gather(*tasks)
-        for task in idle:
-            task.cancel()
-        await asyncio.gather(*idle, return_exceptions=True)
-        final = await asyncio.to_thread(self._pipe.recv)
-        lost = self._lost + sum(final - last for last in self._last)
-        return Watched(self._messages, self._bytes, lost, self._reconnects, self._ended)
-
-    async def _watch(self, number: int) -> None:
-        last, restless = 0, number % CUT_OFF == 0
-        opened = False
-        while True:
-            socket = await self._open(last)
-            if not opened:
-                opened = True
-                self._here()
-            left = False
-            try:
-                async for data in socket:
-                    assert isinstance(data, bytes | str)
-                    raw = data.encode() if isinstance(data, str) else data
-                    found = _SEQ.match(raw)
-                    assert found is not None
-                    self._lost += int(found[1]) != last + 1
-                    last = int(found[1])
-                    self._messages += 1
-                    self._bytes += len(raw)
-                    if restless and last % 7 == number % 7:
-                        left = True
-                        break
-            except ConnectionClosed:
-                pass  # and come back
-            await socket.close()
-            if not left and socket.close_code == 1000 and socket.close_reason == "the run has ended":
-                self._ended += 1
-                self._last.append(last)
-                return
-            self._reconnects += 1
-
-    async def _open(self, after: int) -> ClientConnection:
-        while True:
-            try:
-                async with self._opening:
-                    return await connect(
-                        f"{self._url}?after={after}", additional_headers=HEADERS, compression=None, max_size=None,
-                        open_timeout=60, ping_interval=None,
-                    )  # fmt: skip
-            except (OSError, TimeoutError):
-                await asyncio.sleep(0.5)
-
-    async def _stall(self) -> None:
-        """Open a socket, and read nothing beyond what the kernel takes."""
-        socket = await self._open(0)
-        socket.transport.pause_reading()
-        self._here()
-        await asyncio.Event().wait()
-
-    def _here(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self._pipe.send("watching")
 
 
 def measure(server: Served, options: argparse.Namespace) -> Figures:
@@ -187,17 +83,26 @@ def measure(server: Served, options: argparse.Namespace) -> Figures:
     cpu, began = sum(process.cpu_times()[:2]), time.monotonic()
     client.ask("POST", f"{path}/runs/{run['id']}/resume", {})
     with pings(server) as watching:
-        while (found := client.ask("GET", f"{path}/runs/{run['id']}").json)["status"] not in ("completed", "failed"):
+        while (found := client.ask("GET", f"{path}/runs/{run['id']}").json)["status"] not in FINAL:
+            if time.monotonic() - began > END_S:
+                sys.exit(f"The run has not ended within {END_S:.0f} s: {found}")
             time.sleep(0.5)
         seconds = time.monotonic() - began
     cpu_s = sum(process.cpu_times()[:2]) - cpu
     growth_mb = process.memory_info().rss / 1e6 - before_mb
     for end in ends:
         end.send(found["event_seq"])
-    watched = [end.recv() for end in ends]
+    watched = [_received(end) for end in ends]
     for worker in processes:
         worker.join(60)
     return Figures(found["event_seq"], seconds, watched, before, opening, watching, opened_s, cpu_s, growth_mb)
+
+
+def _received(end: Connection) -> Watched:
+    if not end.poll(60):
+        sys.exit("Watchers still wait for the end of a run that has ended.")
+    watched: Watched = end.recv()
+    return watched
 
 
 def report(found: Figures, options: argparse.Namespace) -> str:

@@ -88,9 +88,18 @@ class Runs(Noun):
         """Let items be called again although an earlier call may have been paid for; by default all that wait."""
         return self._read(RunOut, "POST", "runs", run, "requeue", body=RequeueSpec([*ordinals]), once=True)
 
-    def retry_errors(self, run: Ref, *, unscored: bool = False, name: str = "") -> RunOut:
-        """Ask the failed items of an ended run again, as a run of its own; ``unscored`` those without a verdict too."""
-        return self._read(RunOut, "POST", "runs", run, "retry-errors", body=RetrySpec(unscored, name), once=True)
+    def retry_errors(
+        self, run: Ref, *, unscored: bool = False, name: str = "", budget_usd: Decimal | None = None
+    ) -> RunOut:
+        """Ask the failed items of an ended run again, as a run of its own.
+
+        Args:
+            unscored: Those without a verdict too.
+            name: Of the new run; by default that of the old one.
+            budget_usd: What the new run may cost; by default as much as the old one might.
+        """
+        spec = RetrySpec(unscored, name, budget_usd)
+        return self._read(RunOut, "POST", "runs", run, "retry-errors", body=spec, once=True)
 
     def regrade(self, run: Ref, spec: RegradeSpec) -> Regraded:
         """Judge the stored answers by other assertions, and tell what flips; nothing stored is changed."""

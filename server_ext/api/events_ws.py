@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -17,13 +17,14 @@ from uuid import UUID
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.websocket import WebSocketMixin
 from msgspec import Meta, Struct
+from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from promptcard_ext.core.contract.runs import RunOut
 from promptcard_ext.core.errors import Denied, NotFound, PromptCardError, Unauthenticated
 from server_ext.api.base import PromptCardsHandler
 from server_ext.api.reading import read_query
-from server_ext.api.run_feeds import Message, RunFeed, encoded
+from server_ext.api.run_feeds import Message, RunFeed, message_of
 from server_ext.auth.actor import Actor
 from server_ext.auth.permissions import require
 from server_ext.runtime import Runtime
@@ -32,10 +33,11 @@ from server_ext.services.scope import Scope, find_right, open_scope, right_among
 
 T = TypeVar("T")
 ACTION = "test:read"
-# As for streams of changes (`changes_sse`): rights are read anew within three seconds in any case.
-RECHECK_S = 2.0
+# Rights are remembered for three seconds at most where no news of them comes: both together stay below five.
+RECHECK_S = 1.5
 # Somebody who has read nothing for so long is not there any more.
 SLOW_S = 30.0
+PORTION_BYTES = 262_144
 _WATCHERS = Actor(UUID(int=0), "watchers", kind="service")
 
 
@@ -50,7 +52,7 @@ class EventQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunEventsHandler(WebSocketMixin, WebSocketHandler, PromptCardsHandler):
-    """A watcher of one run. Who it is and whether it still may is asked again every two seconds."""
+    """A watcher of one run. Who it is and whether it still may is asked again every one and a half seconds."""
 
     _following: asyncio.Task[None] | None = None
 
@@ -129,16 +131,26 @@ class RunEventsHandler(WebSocketMixin, WebSocketHandler, PromptCardsHandler):
             if known is None:
                 runtime = await self.runtime()
                 events, run = await self._use(runtime, items.events_after, self.run, self.after)
-                known = [Message(event.seq, encoded(event, run)) for event in events]
+                known = [message_of(event, run) for event in events]
             if not known:
                 if self.after < feed.last:
                     continue  # the feed has read on while we asked the database
                 return not feed.ended
-            for message in known:
+            for portion in _portions(known):
                 # Waiting for the buffer keeps a slow reader from filling our memory.
                 async with asyncio.timeout(SLOW_S):
-                    await self.write_message(message.data)
-                self.after = message.seq
+                    await self._write(b"".join(message.frame for message in portion))
+                self.after = portion[-1].seq
+
+    async def _write(self, frames: bytes) -> None:
+        """Write frames as they are: `write_message` would make each anew for everybody who watches, and a task too."""
+        connection: Any = self.ws_connection
+        if connection is None or connection.is_closing():
+            raise WebSocketClosedError
+        try:
+            await connection.stream.write(frames)
+        except StreamClosedError:
+            raise WebSocketClosedError from None
 
     async def _read_run(self, after: int) -> tuple[list[items.RunEventOut], RunOut]:
         """Read for everybody who watches this run: each of them may, and they see the same."""
@@ -183,3 +195,13 @@ class RunEventsHandler(WebSocketMixin, WebSocketHandler, PromptCardsHandler):
 
 def _entered(scope: Scope, run: str) -> tuple[UUID, RunOut]:
     return scope.workspace_id, runs.get(scope, run)
+
+
+def _portions(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """Cut messages into portions of some size each: somebody far behind is not sent everything at once."""
+    first = size = 0
+    for number, message in enumerate(messages, 1):
+        size += len(message.frame)
+        if size >= PORTION_BYTES or number == len(messages):
+            yield messages[first:number]
+            first, size = number, 0

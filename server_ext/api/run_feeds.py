@@ -6,6 +6,7 @@ A feed keeps the latest events; whoever is further behind reads the rest from th
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from promptcard_ext.core import wire
 from promptcard_ext.core.contract.runs import FINAL, RunOut
 from promptcard_ext.core.errors import PromptCardError
+from server_ext.api.frames import text_frame
 from server_ext.services.items import MAX_EVENTS, RunEventOut
 
 Read = Callable[[int], Awaitable[tuple[list[RunEventOut], RunOut]]]
@@ -23,6 +25,8 @@ Read = Callable[[int], Awaitable[tuple[list[RunEventOut], RunOut]]]
 LOOK_EVERY_S = 1.0
 COALESCE_S = 0.1
 """Least time between two looks: what happens in between comes together."""
+SHARE = 4
+"""So many times as long as it took to tell all who watch, nothing is told: the loop has others to serve as well."""
 MAX_KEPT = 500
 MAX_KEPT_BYTES = 16_000_000
 BATCH = 25
@@ -35,7 +39,7 @@ class Message(NamedTuple):
     """One event, as it is sent."""
 
     seq: int
-    data: bytes
+    frame: bytes
 
 
 class RunFeed:
@@ -58,6 +62,7 @@ class RunFeed:
         self.news, self._read = news, read
         self._kept: deque[Message] = deque()
         self._bytes = 0
+        self._pause_s = COALESCE_S
         self._watchers: dict[asyncio.Event, None] = {}
         self._task = asyncio.ensure_future(self._follow())
 
@@ -89,9 +94,9 @@ class RunFeed:
                 self.news.clear()
                 await self._look()
                 if not self.ended:
-                    await asyncio.sleep(COALESCE_S)
+                    await asyncio.sleep(self._pause_s)
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self.news.wait(), LOOK_EVERY_S - COALESCE_S)
+                        await asyncio.wait_for(self.news.wait(), LOOK_EVERY_S - self._pause_s)
         except PromptCardError as error:
             self.problem = error
         except Exception as error:  # noqa: BLE001  Those who watch tell of it, each in its own log.
@@ -102,7 +107,7 @@ class RunFeed:
         while True:
             events, run = await self._read(self.last)
             for event in events:
-                self._keep(Message(event.seq, encoded(event, run)))
+                self._keep(message_of(event, run))
             self.ended = len(events) < MAX_EVENTS and run.status in FINAL
             if events or self.ended:
                 await self._wake()
@@ -111,19 +116,21 @@ class RunFeed:
 
     def _keep(self, message: Message) -> None:
         self._kept.append(message)
-        self._bytes += len(message.data)
+        self._bytes += len(message.frame)
         self.last = message.seq
         while len(self._kept) > MAX_KEPT or (self._bytes > MAX_KEPT_BYTES and len(self._kept) > 1):
             oldest = self._kept.popleft()
-            self._bytes -= len(oldest.data)
+            self._bytes -= len(oldest.frame)
             self._floor = oldest.seq
 
     async def _wake(self) -> None:
         """Wake those who watch, some at a time: each of them writes to its socket before the loop gets on."""
+        began = time.monotonic()
         for number, woken in enumerate(list(self._watchers), 1):
             woken.set()
             if number % BATCH == 0:
                 await asyncio.sleep(0)
+        self._pause_s = min(LOOK_EVERY_S, max(COALESCE_S, SHARE * (time.monotonic() - began)))
 
 
 class RunFeeds:
@@ -162,7 +169,7 @@ class RunFeeds:
                 del self._feeds[run_id]
 
 
-def encoded(event: RunEventOut, run: RunOut) -> bytes:
+def message_of(event: RunEventOut, run: RunOut) -> Message:
     """Return an event as it is sent."""
-    message = {"seq": event.seq, "kind": event.kind, "status": run.status, "payload": event.payload}
-    return wire.encode({**message, "items": event.items})
+    told = {"seq": event.seq, "kind": event.kind, "status": run.status, "payload": event.payload, "items": event.items}
+    return Message(event.seq, text_frame(wire.encode(told)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from server_ext.services import tasks
 from tests.api.conftest import Api
-from tests.support import GREET, greetings
+from tests.services.test_leases import expired_lease, lease_of, task_of
+from tests.support import GREET, Tenant, greetings
 
 RULE = {"scope": "workspace", "span": "day", "limit_usd": "0.000001"}
 RUN = {"card": "greet", "models": ["simulated:steady"]}
@@ -49,3 +51,16 @@ async def test_a_soft_rule_and_the_money_are_told_with_the_run_and_a_run_gets_an
     path = f"{api.workspace}/runs/{started.json['id']}"
     changed = await api.ask("PATCH", path, {"budget_usd": "0.75", "concurrency": 3})
     assert (changed.status, changed.json["money"]["budget_usd"], changed.json["concurrency"]) == (200, "0.75", 3)
+
+
+async def test_items_of_unknown_outcome_are_called_again_only_when_that_is_said(api: Api, tenant: Tenant) -> None:
+    await fill(api)
+    started = await api.post("runs", {**RUN, "on_unknown": "hold"})
+    run_id = started.json["id"]
+    dead = expired_lease(tenant, task_of(tenant, run_id))
+    assert tasks.open_attempts(tenant.database, dead, [0])
+    lease_of(tenant, dead.task_id, "b")
+    assert (await api.post(f"runs/{run_id}/requeue", {"ordinals": [-1]})).status == 422
+    assert (await api.post(f"runs/{run_id}/requeue", {"ordinals": [0]})).json["status"] == "running"
+    refused = await api.post(f"runs/{run_id}/requeue", {})
+    assert (refused.status, refused.json["code"]) == (409, "run_state")

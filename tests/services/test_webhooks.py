@@ -33,7 +33,8 @@ def test_a_secret_is_shown_once_and_stored_sealed(tenant: Tenant) -> None:
     with tenant.scope() as scope:
         shown = service.get(scope, str(new.webhook.id))
         row = scope.connection.execute(sa.select(webhooks)).one()
-        trail = scope.connection.execute(sa.select(audit_log.c.action, audit_log.c.detail)).all()
+        written = sa.select(audit_log.c.action, audit_log.c.detail).order_by(audit_log.c.seq)
+        trail = scope.connection.execute(written).all()
     assert new.secret.startswith("whsec_")
     assert shown == new.webhook
     assert new.secret not in repr(new)
