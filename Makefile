@@ -36,6 +36,8 @@ bench: $(READY) ## Measure; results go to bench/RESULTS.md
 	$(BIN)/python -m bench.search --write bench/RESULTS.md
 	$(BIN)/python -m bench.audit --write bench/RESULTS.md
 	$(BIN)/python -m bench.responsive --write bench/RESULTS.md
+	$(BIN)/python -m bench.sockets --write bench/RESULTS.md
+	$(BIN)/python -m bench.control --write bench/RESULTS.md
 
 clean: ## Stop the services, delete environment, caches and test artefacts (never your data)
 	-@test ! -x $(BIN)/jupyter-promptcards || $(BIN)/jupyter promptcards services stop
