@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -74,6 +75,23 @@ def test_a_larger_budget_must_fit_the_rules_and_a_smaller_one_gives_money_back(t
     assert lowered.money.ceiling_usd == Decimal("0.001")
     with tenant.scope() as scope:
         assert budgets.list_rules(scope)[0].reserved_usd == Decimal("0.001")
+
+
+def test_changes_and_launches_at_once_do_not_block_each_other(tenant: Tenant) -> None:
+    with tenant.scope() as scope:
+        budgets.set_rule(scope, BudgetSpec("workspace", "day", Decimal(1000)))
+    running = start(tenant, budget_usd=Decimal("0.001"))
+
+    def launch(number: int) -> None:
+        with tenant.scope() as scope:
+            runs.create(scope, RunSpec("greet", [STEADY], name=f"run {number}"))
+
+    def rename(number: int) -> None:
+        change(tenant, running, name=f"again {number}", budget_usd=Decimal(number + 1) / 1000)
+
+    with ThreadPoolExecutor(8) as pool:
+        works = [pool.submit(work, number) for number in range(10) for work in (launch, rename)]
+    assert [work.exception() for work in works] == [None] * 20
 
 
 def test_a_worker_stops_spending_when_the_budget_is_lowered_under_it(tenant: Tenant, start_worker: StartWorker) -> None:
