@@ -51,8 +51,7 @@ def check_possible(spec: RunSpec) -> None:
     """Refuse a run that cannot be carried out in batches.
 
     Raises:
-        CardError: A provider takes none, or the run has a budget, which is counted call by call
-            (``batch_not_possible``).
+        CardError: A provider takes none (``batch_not_possible``).
     """
     for model in spec.models:
         if not takes_batches(connection_of(model).partition("/")[0]):
@@ -61,12 +60,6 @@ def check_possible(spec: RunSpec) -> None:
                 hint="Run it live, or ask a model behind 'openai'.",
                 code="batch_not_possible",
             )
-    if spec.budget_usd is not None:
-        raise CardError(
-            "A run in batches cannot have a budget of its own: all its calls are given away at once.",
-            hint="Leave out 'budget_usd'; rules of the workspace hold all the same.",
-            code="batch_not_possible",
-        )
 
 
 def of_task(database: Database, workspace_id: UUID, task_id: UUID) -> list[Handed]:

@@ -47,7 +47,7 @@ def set_aside(
     """Set aside what a new run may cost, in the transaction that makes it.
 
     Without rules and without a budget nothing is priced. A budget that is less than the upper estimate is what is set
-    aside.
+    aside; only for a run in batches, whose calls are all given away at once, it must be enough for every one of them.
 
     Args:
         prepare: Gives the plan, rendered; it is needed when there are rules.
@@ -57,7 +57,7 @@ def set_aside(
         The soft rules that the run may exceed.
 
     Raises:
-        OverBudget: It may exceed a hard rule (``budget_exceeded``).
+        OverBudget: It may exceed a hard rule, or its own budget in batches (``budget_exceeded``).
         RunError: A price that a budget or a hard rule needs is not known (``budget_unpriced``).
     """
     rules = _concerning(scope, plan)
@@ -66,7 +66,8 @@ def set_aside(
     price_of = _price_finder(scope)
     if budget_usd is not None:
         _check_prices([*plan.models, *plan.judges, *filter(None, [plan.embedder])], price_of)
-    if not rules:
+    given_away = plan.execution == "batch" and budget_usd is not None
+    if not rules and not given_away:
         return []
     prepared = prepare()
     items = None if ordinals is None else map(prepared.plan.item, ordinals)
@@ -76,6 +77,10 @@ def set_aside(
         bound = set(shares)
     _check_prices([model for model, share in shares.items() if share is None and model in bound], lambda _: None)
     known = {model: share or Share(Decimal(0), Decimal(0)) for model, share in shares.items()}
+    if given_away:
+        _check_enough(budget_usd, sum((share.usd for share in known.values()), Decimal(0)))
+    if not rules:
+        return []
     return _reserve(scope, run_id, _documents(known, budget_usd), bound=None not in shares.values())
 
 
@@ -89,6 +94,15 @@ def _concerning(scope: Scope, plan: PlanDocument) -> list[Any]:
     )
     query = sa.select(r.scope, r.subject, r.hard).where(r.workspace_id == scope.workspace_id, sa.or_(*whose))
     return list(scope.connection.execute(query))
+
+
+def _check_enough(budget_usd: Decimal | None, upper_usd: Decimal) -> None:
+    if budget_usd is not None and upper_usd > budget_usd:
+        raise OverBudget(
+            f"In batches all calls are given away at once. They may cost ${upper_usd:f}, and the budget is "
+            f"${budget_usd:f}.",
+            hint="Give the run more, fewer items or a smaller max_tokens; or run it live, call by call.",
+        )
 
 
 def _documents(shares: Mapping[str, Share], budget_usd: Decimal | None) -> list[dict[str, str]]:

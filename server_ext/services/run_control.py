@@ -149,6 +149,12 @@ def adjust(scope: Scope, reference: str, patch: RunPatch) -> RunOut:
     scope.connection.execute(sa.update(table).where(*where).values(**changed))
     exceeds = []
     if "budget_usd" in changed:
+        if run.plan["execution"] == "batch":
+            raise Conflict(
+                f"The calls of run '{run.name}' are given away in batches, and its budget with them.",
+                hint="Cancel it if it must not cost that much.",
+                code="run_state",
+            )
         if budget is not None:
             reservations.check_priced(scope, runs.get(scope, reference).plan)
         exceeds = reservations.again(scope, run, budget)

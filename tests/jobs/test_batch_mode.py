@@ -15,8 +15,8 @@ from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.contract.credentials import NewCredential, NewNetworkRule
 from promptcard_ext.core.contract.prices import PriceOverrideSpec
-from promptcard_ext.core.contract.runs import FINAL, ItemQuery, RunSpec
-from promptcard_ext.core.errors import CardError
+from promptcard_ext.core.contract.runs import FINAL, ItemQuery, RunPatch, RunSpec
+from promptcard_ext.core.errors import CardError, Conflict, OverBudget
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.providers.openai_compatible import provider
 from server_ext.db.tables import attempts, generations, provider_batches, tasks
@@ -306,12 +306,32 @@ def test_a_run_that_pauses_keeps_its_batch(place: Tenant, stub: BatchStub, conte
     assert (place.status(run_id), len(stub.batches)) == ("completed", 1)
 
 
-@pytest.mark.parametrize("more", [{"models": ["simulated:echo"]}, {"budget_usd": Decimal(1)}])
-def test_what_cannot_wait_is_refused_at_once(place: Tenant, more: dict[str, Any]) -> None:
-    spec = {"card": "greet", "models": [MINI], "execution": "batch", **more}
+def test_what_cannot_wait_is_refused_at_once(place: Tenant) -> None:
     with pytest.raises(CardError) as refused, place.scope() as scope:
-        runs.create(scope, RunSpec(**spec))
+        runs.create(scope, RunSpec("greet", ["simulated:echo"], execution="batch"))
     assert refused.value.code == "batch_not_possible"
+
+
+def test_a_budget_must_be_enough_for_all_calls_for_they_are_given_away_at_once(
+    place: Tenant, stub: BatchStub, context: Context
+) -> None:
+    with place.scope() as scope:
+        price = PriceOverrideSpec(
+            f"openai@127.0.0.1:{stub.port}", "*", Decimal(2), Decimal(2), date(2020, 1, 1), "contract"
+        )
+        price_overrides.create(scope, price)
+    with pytest.raises(OverBudget) as refused:
+        start(place, budget_usd=Decimal("0.0001"))
+    assert "$0.0001" in refused.value.message
+    run_id = start(place, budget_usd=Decimal(1))
+    with pytest.raises(Conflict), place.scope() as scope:
+        run_control.adjust(scope, run_id, RunPatch(budget_usd=Decimal(0)))
+    while step(place, context):
+        stub.end()
+    run = place.run(run_id)
+    assert (run.status, run.counts.done, run.counts.errored) == ("completed", 3, 0)
+    assert Decimal(0) < run.money.charged_usd <= Decimal(1)
+    assert run.money.held_usd == 0
 
 
 def test_every_answer_is_stored_once(place: Tenant, stub: BatchStub, context: Context) -> None:
