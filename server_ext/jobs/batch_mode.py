@@ -37,9 +37,7 @@ LIST_SUFFIX = "-batch"
 """What follows a provider's name in the price book where it stands for calls in batches."""
 
 
-async def run(
-    context: Context, lease: tasks.Lease, heartbeat: Heartbeat, ledger: Ledger, shard: shards.Shard
-) -> None:
+async def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat, ledger: Ledger, shard: shards.Shard) -> None:
     """Go one step further with a shard; on return its task waits, or everything is recorded.
 
     Raises:

@@ -8,6 +8,7 @@ from promptcard_ext.core.errors import PromptCardError
 from server_ext.jobs import batch_mode, drain, reports, stint, turn, webhooks
 from server_ext.jobs.context import Context, current
 from server_ext.jobs.heartbeat import Heartbeat
+from server_ext.jobs.queue import hush
 from server_ext.services import tasks
 
 # A process takes one task after the other for so long: making one costs more than a short task.
@@ -22,7 +23,7 @@ def do(workspace_id: str, task_id: str) -> None:
     The ids say why the bell was rung, no more: whoever rings often must not be served before everybody else.
     """
     until = time.monotonic() + STAY_S
-    while time.monotonic() < until and _do_next(until):
+    while time.monotonic() < until and (_do_next(until) or _bells_waited()):
         drain.on_request(_nothing)
 
 
@@ -37,6 +38,15 @@ def _do_next(until: float) -> bool:
     if lease is not None:
         _carry_out(context, lease, until)
     return lease is not None
+
+
+def _bells_waited() -> bool:
+    """Take the bells that wait and tell whether there were any: each asks for a look, and one look does for all.
+
+    Otherwise each would be heard by a process of its own, which finds nothing. A worker without work needs none of
+    them: it waits for the next, and is there before that could be taken from it.
+    """
+    return not drain.requested and not drain.orphaned() and hush(current().redis) > 0
 
 
 def _carry_out(context: Context, lease: tasks.Lease, until: float) -> None:
