@@ -1,55 +1,44 @@
 """What a run costs from the click to the last row, all in, beside a bare aiohttp loop in the same run.
 
-    python -m bench.batch [--calls 10000] [--rounds 5] [--processes 1] [--write bench/RESULTS.md]
+    python -m bench.batch [--calls 10000] [--rounds 5] [--processes 1] [--fail-every 20] [--write bench/RESULTS.md]
 
 A server, a worker and the embedded services are real ones; the model is a server of ours in a process of its own, which
 counts its calls for itself (`bench.engine`). The bare loop makes as many calls and keeps nothing. CPU is user + system
 time of worker, server, PostgreSQL and Valkey from the click until the run has ended, with somebody watching it over a
 WebSocket. A round whose rows, counts and sums by hour are not exactly the calls makes the whole measurement fail.
+
+What watching costs is the difference to a run that nobody watches. RQ's share is that of its jobs: those that were done
+in the run, at what one costs that finds nothing to do, and a bell rung for each shard. With ``--fail-every 20`` every
+20th call is refused, with 429 and 500 in turn: then only the numbers count, and there are no targets for time.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.request import Request, urlopen
-from uuid import UUID
+from uuid import uuid4
 
-import aiohttp
-import psutil
 import sqlalchemy as sa
 
-from bench.engine import PROMPT, Stub, Target, machine, say, write_section
-from promptcard_ext.core.contract.runs import FINAL
-from server_ext.db.engine import Database
-from server_ext.db.tables import rollup_hours, runs, test_executions
-from server_ext.embedded import postgres, valkey
-from server_ext.embedded.home import find_home
-from server_ext.keys import load_ring
-from server_ext.runtime import ready_services
-from server_ext.settings import Settings
-from tests.support import Program, free_port, temporary_home, wait_for
+from bench.engine import Stub, Target, machine, say, write_section
+from bench.site import CONCURRENCY, Site
+from bench.watch import Watch
+from server_ext.db.tables import rollup_hours, test_executions
+from server_ext.jobs.queue import Doorbell
+from server_ext.services.tasks import Note
+from tests.support import temporary_home, wait_for
 
-TOKEN = "bench"
-CONCURRENCY = 128
 LATENCY_MS = 20
 CLICKS = 20
+BELLS = 20
 CASES = 500
-CHECKS = [
-    {"type": "contains", "value": "42 EUR"},
-    {"type": "regex", "value": r"total is \d+"},
-    {"type": "is-json"},
-]
 
 
 class Sample(NamedTuple):
@@ -62,181 +51,133 @@ class Sample(NamedTuple):
     valkey_ms: float
     phase_s: float
     click_to_end_s: float
-    memory_mb: float
+    mb_at_10: float
+    mb_at_50: float
+    mb_at_100: float
+    lag_p50_ms: float
+    lag_p95_ms: float
+    jobs: int
+    bells: int
     bare_ms: float
     bare_phase_s: float
 
 
-def cpu_s(root: psutil.Process) -> float:
-    """Return the CPU seconds of a process, of all that it has started, and of those of them that have ended."""
-    total = 0.0
-    for one in (root, *root.children(recursive=True)):
-        with suppress(psutil.NoSuchProcess):
-            used = one.cpu_times()
-            total += used.user + used.system + used.children_user + used.children_system
-    return total
+class Bell(NamedTuple):
+    """CPU milliseconds of one job of RQ that finds nothing to do, and of asking for one."""
+
+    job_ms: float
+    ring_ms: float
 
 
-class Watch:
-    """Follows a run over the WebSocket, and the memory of the worker's processes, from a thread."""
-
-    def __init__(self, url: str, worker: psutil.Process) -> None:
-        self.most_mb, self.events = 0.0, 0
-        self._url, self._worker = url, worker
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._follow, daemon=True), threading.Thread(target=self._weigh)]
-
-    def _follow(self) -> None:
-        async def main() -> None:
-            headers = {"Authorization": f"token {TOKEN}"}
-            async with aiohttp.ClientSession(headers=headers) as session, session.ws_connect(self._url) as socket:
-                # The server closes after the last event. Nothing is made of them here: that would take from the others.
-                async for _ in socket:
-                    self.events += 1
-
-        asyncio.run(main())
-
-    def _weigh(self) -> None:
-        while not self._over.wait(0.1):
-            for one in (self._worker, *self._worker.children(recursive=True)):
-                with suppress(psutil.NoSuchProcess):
-                    self.most_mb = max(self.most_mb, one.memory_info().rss / 2**20)
-
-    def __enter__(self) -> Watch:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def wait(self) -> None:
-        """Wait until the run has ended."""
-        self._threads[0].join(600)
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._threads[1].join(30)
+def at(ordered: Sequence[float], part: float) -> float:
+    """Return the value below which ``part`` of the sorted values are."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
 
 
-class Site:
-    """A home with its services, a server and a worker; a context manager."""
-
-    def __init__(self, home: Path, stub: Stub, processes: int) -> None:
-        self._stack = ExitStack()
-        self.settings, self.stub, self.port = Settings(home=home), stub, free_port()
-        model = {"OPENAI_BASE_URL": stub.url, "OPENAI_API_KEY": "key"}
-        more = ["--processes", str(processes)] if processes > 1 else []
-        server = ["serve", "--port", str(self.port), "--no-worker"]
-        self.server = self._stack.enter_context(Program(home, *server, JUPYTER_TOKEN=TOKEN, **model))
-        wait_for(lambda: self._answers("health"), 60)
-        self.worker = self._stack.enter_context(Program(home, "worker", *more, **model))
-        services = self._stack.enter_context(ready_services(self.settings))
-        keys = load_ring(self.settings.keys_path)
-        self.database = self._stack.enter_context(Database(services.database_url, pool_size=1, keys=keys))
-
-    def __enter__(self) -> Site:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def _answers(self, path: str) -> bool:
-        with suppress(OSError):
-            return bool(self.ask("GET", path))
-        return False
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Return the server's answer to a request of the owner."""
-        url = f"http://127.0.0.1:{self.port}/promptcards/api/v1/{path}"
-        headers = {"Authorization": f"token {TOKEN}", "Content-Type": "application/json"}
-        data = None if body is None else json.dumps(body).encode()
-        with urlopen(Request(url, data, headers, method=method), timeout=60) as answer:
-            return json.load(answer)
-
-    def parts(self) -> dict[str, psutil.Process]:
-        """Return the processes whose CPU counts, by what they are."""
-        home = find_home(self.settings.home)
-        assert home is not None
-        pids = {"worker": self.worker.pid, "server": self.server.pid}
-        pids |= {"postgres": postgres.pid_of(home) or 0, "valkey": valkey.pid_of(home) or 0}
-        return {name: psutil.Process(pid) for name, pid in pids.items()}
-
-    def card(self, name: str, cases: int) -> None:
-        """Save a card and its cases."""
-        template = PROMPT.replace("{}", "{{ number }}")
-        self.ask("POST", "workspaces/personal/cards", {"name": name, "template": template})
-        made = [{"name": str(n), "variables": {"number": n}, "assertions": CHECKS} for n in range(cases)]
-        self.ask("PUT", f"workspaces/personal/cards/{name}/cases", {"cases": made})
-
-    def start(self, card: str, repeats: int = 1) -> dict[str, Any]:
-        """Start a run; this is the click."""
-        body = {"card": card, "models": ["openai:bench"], "repeats": repeats, "concurrency": CONCURRENCY}
-        run: dict[str, Any] = self.ask("POST", "workspaces/personal/runs", body)
-        return run
-
-    def end(self, run_id: str) -> None:
-        """Wait until a run has ended."""
-        wait_for(lambda: self.ask("GET", f"workspaces/personal/runs/{run_id}")["status"] in FINAL, 600)
-
-
-def sample(site: Site, calls: int) -> Sample:
-    """Measure one round: the bare loop, then a run."""
+def sample(site: Site, calls: int, fail_every: int) -> Sample:
+    """Measure one round: the bare loop, then a run, of whose calls some are refused."""
     bare = site.stub.run("aiohttp", calls, CONCURRENCY, LATENCY_MS / 1000)
-    parts = site.parts()
-    before = {name: cpu_s(process) for name, process in parts.items()}
+    ask(site.stub, "answered")
+    site.stub.pipe.send((fail_every,))
+    before, jobs = site.cpu(), site.jobs()
     began = time.perf_counter()
-    run = site.start("invoice", calls // CASES)
-    url = f"ws://127.0.0.1:{site.port}/promptcards/api/v1/workspaces/personal/runs/{run['id']}/events?after=0"
-    with Watch(url, parts["worker"]) as watch:
+    run_id = site.start("invoice", calls // CASES)
+    with Watch(site.socket(run_id), site.parts()["worker"]) as watch:
         watch.wait()
         took = time.perf_counter() - began
-    used = {name: (cpu_s(process) - before[name]) / calls * 1000 for name, process in parts.items()}
-    site.stub.pipe.send("count")
-    counted, phase_s = site.stub.pipe.recv()
-    check(site, run["id"], calls, counted)
+    used = {name: (now - before[name]) / calls * 1000 for name, now in site.cpu().items()}
+    counted, phase_s = ask(site.stub, "count")
+    answered, failed = ask(site.stub, "answered")
+    site.stub.pipe.send((0,))
+    bells = check(site, run_id, calls, counted - failed)
+    lags = watch.lags_ms(answered)
     return Sample(
         sum(used.values()), used["worker"], used["server"], used["postgres"], used["valkey"], phase_s, took,
-        watch.most_mb, bare["cpu_s"] / calls * 1000, bare["phase_s"],
+        *(watch.memory_mb(part) for part in (0.1, 0.5, 1)), at(lags, 0.5), at(lags, 0.95),
+        site.jobs() - jobs, bells, bare["cpu_s"] / calls * 1000, bare["phase_s"],
     )  # fmt: skip
 
 
-def check(site: Site, run_id: str, calls: int, counted: int) -> None:
-    """Exit unless the calls, the rows, the run's counts and the growth of the sums are all the same number."""
-    workspace_id = UUID(site.ask("GET", "workspaces/personal")["id"])
-    with site.database.transaction(workspace_id) as connection:
-        e = test_executions.c
-        rows = connection.execute(sa.select(sa.func.count()).where(e.run_id == UUID(run_id))).scalar_one()
-        recorded = connection.execute(sa.select(runs.c.recorded).where(runs.c.id == UUID(run_id))).scalar_one()
+def ask(stub: Stub, what: str) -> Any:
+    """Return what the model server says."""
+    stub.pipe.send(what)
+    return stub.pipe.recv()
+
+
+def unwatched_ms(site: Site, calls: int) -> float:
+    """Return the CPU of a run that nobody watches, in milliseconds per execution."""
+    before = site.cpu()
+    run_id = site.start("invoice", calls // CASES)
+    site.end(run_id)
+    used = sum(site.cpu().values()) - sum(before.values())
+    check(site, run_id, calls, ask(site.stub, "count")[0])
+    return used / calls * 1000
+
+
+def check(site: Site, run_id: str, calls: int, answered: int) -> int:
+    """Exit unless the answers, the rows, the run's counts and the growth of the sums are all the same number.
+
+    Returns:
+        How many shards the run had.
+    """
+    rows, recorded, shards = site.stored(run_id)
+    with site.database.transaction(site.workspace_id) as connection:
         all_rows = connection.execute(sa.select(sa.func.count()).select_from(test_executions)).scalar_one()
         summed = connection.execute(sa.select(sa.func.sum(rollup_hours.c.n))).scalar_one()
-    if {rows, recorded, counted} != {calls} or all_rows != summed:
+    if {rows, recorded, answered} != {calls} or all_rows != summed:
         sys.exit(
-            f"{calls} in: {counted} called, {rows} stored, {recorded} counted, {summed} of {all_rows} in the sums."
+            f"{calls} in: {answered} answered, {rows} stored, {recorded} counted, {summed} of {all_rows} in the sums."
         )
+    return shards
 
 
 def clicks(site: Site) -> list[float]:
-    """Return milliseconds from a click to the first request, on a warm worker."""
+    """Return milliseconds from a click to the first request, on a warm worker, sorted."""
     found = []
     for number in range(CLICKS + 2):
         began = time.perf_counter()
-        run = site.start("one")
-        site.end(run["id"])
+        site.end(site.start("one"))
         site.stub.pipe.send("first")
         first = site.stub.pipe.recv()
-        site.stub.pipe.send("count")
-        site.stub.pipe.recv()
+        ask(site.stub, "count")
         if number >= 2:
             found.append((first - began) * 1000)
-    return found
+    return sorted(found)
 
 
-def table(samples: Sequence[Sample], clicked: Sequence[float], calls: int) -> tuple[str, bool]:
+def _more_than(site: Site, jobs: int) -> bool:
+    return site.jobs() > jobs
+
+
+def bell(site: Site) -> Bell:
+    """Measure jobs that find nothing to do, one after the other."""
+    doorbell = Doorbell(site.redis_url)
+    note = Note(site.workspace_id, uuid4(), "run_shard")
+    try:
+        done, used = site.jobs(), site.cpu()["worker"]
+        for number in range(BELLS):
+            doorbell.ring(note)
+            wait_for(partial(_more_than, site, done + number))
+        job_ms = (site.cpu()["worker"] - used) / BELLS * 1000
+        own = time.process_time()
+        for _ in range(BELLS):
+            doorbell.ring(note)
+        ring_ms = (time.process_time() - own) / BELLS * 1000
+        wait_for(lambda: not doorbell.waiting())
+        return Bell(job_ms, ring_ms)
+    finally:
+        doorbell.close()
+
+
+def table(
+    samples: Sequence[Sample], clicked: Sequence[float], empty: Bell, unwatched: Sequence[float], calls: int, fails: int
+) -> tuple[str, bool]:
     """Return the Markdown and whether every target is met."""
     middle = Sample(*(statistics.median(column) for column in zip(*samples, strict=True)))
-    ordered = sorted(clicked)
-    p95 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
     load = f"{calls:,} × {LATENCY_MS} ms × {CONCURRENCY}"
     lines = ["| " + load + " | CPU ms per execution | request phase s |", "|---|---:|---:|"]
-    clicked_ms = statistics.median(clicked)
+    watching = max(0.0, 1 - statistics.median(unwatched) / middle.cpu_ms) * 100 if unwatched else 0.0
+    rq = (middle.jobs * empty.job_ms + middle.bells * empty.ring_ms) / (middle.cpu_ms * calls) * 100
     lines += [
         f"| Prompt Cards, all in | {middle.cpu_ms:.3f} | {middle.phase_s:.2f} |",
         f"| – worker | {middle.worker_ms:.3f} | |",
@@ -245,14 +186,27 @@ def table(samples: Sequence[Sample], clicked: Sequence[float], calls: int) -> tu
         f"| – Valkey | {middle.valkey_ms:.3f} | |",
         f"| bare aiohttp | {middle.bare_ms:.3f} | {middle.bare_phase_s:.2f} |",
         "",
-        f"Click to end {middle.click_to_end_s:.2f} s; click to first request, runs of one, p50 {clicked_ms:.0f} ms.",
-    ]
+        f"Click to end {middle.click_to_end_s:.2f} s; click to first request, p50 {at(clicked, 0.5):.0f} ms.",
+        f"{middle.jobs:.0f} jobs of RQ at {empty.job_ms:.1f} ms, {middle.bells:.0f} bells at {empty.ring_ms:.2f} ms.",
+        "Memory after 10 %, 50 % and 100 % of the time: {:.0f}, {:.0f} and {:.0f} MB.".format(*middle[7:10]),
+        f"Calls, answers, rows, counts and sums by hour: {calls:,} each, in each of {len(samples)} rounds.",
+    ]  # fmt: skip
     targets = [
         Target("CPU per execution, all in", middle.cpu_ms / middle.bare_ms, 4, "× bare"),
         Target("request phase", middle.phase_s / middle.bare_phase_s, 1.5, "× bare"),
-        Target("memory of a worker's process", middle.memory_mb, 120, "MB"),
-        Target("click to first request, p95", p95, 100, "ms"),
-    ]
+        Target("memory of a worker's process", middle.mb_at_100, 120, "MB"),
+        Target(
+            "growth of its memory from 10 % to 100 %", (middle.mb_at_100 - middle.mb_at_10) / calls * 1024 / 0.9, 0.5,
+            "KB per execution",
+        ),
+        Target("click to first request, p95", at(clicked, 0.95), 100, "ms"),
+        Target("result to the watcher's socket, p50", middle.lag_p50_ms, 150, "ms"),
+        Target("result to the watcher's socket, p95", middle.lag_p95_ms, 300, "ms"),
+        Target("watching, of the CPU", watching, 3, "%"),
+        Target("RQ, of the CPU", rq, 5, "%"),
+    ]  # fmt: skip
+    if fails:
+        return "\n".join([*lines, f"One call of {fails} was refused, with 429 and 500 in turn."]), True
     lines += ["", "| target | measured | bound | |", "|---|---|---|---|"]
     lines += [
         f"| {one.what} | {one.measured:.2f} {one.unit} | {one.bound:g} | {'met' if one.met else '**missed**'} |"
@@ -261,37 +215,58 @@ def table(samples: Sequence[Sample], clicked: Sequence[float], calls: int) -> tu
     return "\n".join(lines), all(one.met for one in targets)
 
 
-def main() -> None:
-    """Measure, print, write; exit 1 when a target is missed."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--calls", type=int, default=10_000, help=f"a multiple of {CASES}")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--processes", type=int, default=1, help="of the worker")
-    options.add_argument("--write", type=Path)
-    given = options.parse_args()
+def measure(given: argparse.Namespace) -> tuple[str, bool]:
+    """Measure all rounds; return the Markdown and whether every target is met."""
     stub = Stub()
     try:
         with temporary_home() as home, Site(home, stub, given.processes) as site:
             site.card("invoice", CASES)
             site.card("one", 1)
             stub.pipe.send(LATENCY_MS / 1000)
-            clicked = clicks(site)
-            samples = []
+            clicked, empty = clicks(site), bell(site)
+            samples, unwatched = [], []
             for number in range(given.rounds):
                 say(f"round {number + 1} of {given.rounds}")
-                samples.append(sample(site, given.calls))
+                if not given.fail_every:
+                    unwatched.append(unwatched_ms(site, given.calls))
+                samples.append(sample(site, given.calls, given.fail_every))
     finally:
         say("")
         stub.close()
-    rows, met = table(samples, clicked, given.calls)
+    return table(samples, clicked, empty, unwatched, given.calls, given.fail_every)
+
+
+def name_of(given: argparse.Namespace) -> tuple[str, str]:
+    """Return the name of the section that the results are written to, and its title."""
+    if given.fail_every:
+        return "batch-refusals", "Batches, with refusals"
+    if given.processes > 1:
+        return f"batch-{given.processes}", f"Batches, {given.processes} processes"
+    return ("batch", "Batches") if given.calls == 10_000 else (f"batch-{given.calls}", f"Batches of {given.calls:,}")
+
+
+def main() -> None:
+    """Measure, print, write; exit 1 when a target is missed."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--calls", type=int, default=10_000, help=f"a multiple of {CASES}")
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--processes", type=int, default=1, help="of the worker")
+    options.add_argument("--fail-every", type=int, default=0, help="refuse one call of so many; 20 are 5 %%")
+    options.add_argument("--write", type=Path)
+    given = options.parse_args()
+    rows, met = measure(given)
     print(rows)
     if given.write:
-        command = f"`python -m bench.batch --calls {given.calls} --rounds {given.rounds} --processes {given.processes}`"
+        command = (
+            f"`python -m bench.batch --calls {given.calls} --rounds {given.rounds} --processes {given.processes}"
+            f" --fail-every {given.fail_every}`"
+        )
+        name, title = name_of(given)
         text = (
-            f"## Batches\n\n{(__doc__ or '').strip().splitlines()[0]}\n\n{rows}\n\n"
+            f"## {title}\n\n{(__doc__ or '').strip().splitlines()[0]}\n\n{rows}\n\n"
             f"{command}, {datetime.now(UTC):%Y-%m-%d}, {machine()}, median of {given.rounds}.\n"
         )
-        write_section(given.write, "batch", text)
+        write_section(given.write, name, text)
     sys.exit(0 if met else 1)
 
 

@@ -36,7 +36,7 @@ DEFINER_FUNCTIONS = {
     "pc.forget_worker(worker text)": "workers are of no workspace",
     "pc.known_workers()": "workers are of no workspace; of tasks it gives their number only",
     "pc.all_queue_lines()": "operators see how long the queue is; it gives numbers by workspace only",
-    "pc.next_task()": "workers serve all workspaces in turn; it gives the ids of one task",
+    "pc.next_task(of_run uuid)": "workers serve all workspaces in turn; it gives the ids of one task",
     "pc.workspaces_to_reseal(current_key text, after uuid, max_rows integer)": "an old sealing key is of all "
     "workspaces; it gives their ids only",
     "pc.hub_members(after text, max_rows integer)": "who has left the Hub does not come by to be removed; it gives "

@@ -37,18 +37,12 @@ LIST_SUFFIX = "-batch"
 """What follows a provider's name in the price book where it stands for calls in batches."""
 
 
-def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat, ledger: Ledger, shard: shards.Shard) -> None:
+async def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat, ledger: Ledger, shard: shards.Shard) -> None:
     """Go one step further with a shard; on return its task waits, or everything is recorded.
 
     Raises:
         PromptCardError: The shard cannot be run at all, or its results cannot be stored.
     """
-    asyncio.run(_step(context, lease, heartbeat, ledger, shard))
-
-
-async def _step(
-    context: Context, lease: tasks.Lease, heartbeat: Heartbeat, ledger: Ledger, shard: shards.Shard
-) -> None:
     providers = Providers(shard.connections.options)
     try:
         book = await asyncio.to_thread(prices.load, context.database, lease.workspace_id)

@@ -60,15 +60,23 @@ class Heartbeat:
         """Stop because the worker shuts down; the task goes back to the queue."""
         self._stop("drain")
 
-    def __enter__(self) -> Heartbeat:
+    def start(self) -> None:
+        """Begin to beat."""
         self._thread.start()
+
+    def close(self) -> None:
+        """Stop beating, and wait until that is so."""
+        self._ended.set()
+        self._thread.join(timeout=10)
+
+    def __enter__(self) -> Heartbeat:
+        self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
-        self._thread.join(timeout=10)
+        self.close()
 
     def _beat(self) -> None:
         renewed = time.monotonic()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Collection
 
-from promptcard_ext.core.errors import PromptCardError, Unavailable
-from server_ext.jobs import batch_mode, drain, journal, recorder, reports, shard, webhooks
+from promptcard_ext.core.errors import PromptCardError
+from server_ext.jobs import batch_mode, drain, reports, stint, turn, webhooks
 from server_ext.jobs.context import Context, current
 from server_ext.jobs.heartbeat import Heartbeat
-from server_ext.jobs.ledger import Ledger
+from server_ext.jobs.queue import hush
 from server_ext.services import tasks
 
-log = logging.getLogger("promptcards.worker")
-MAX_CRASHES = 3
 # A process takes one task after the other for so long: making one costs more than a short task.
 STAY_S = 30.0
 # What is done in one go: a shutdown interrupts it, and it begins anew.
@@ -27,7 +23,7 @@ def do(workspace_id: str, task_id: str) -> None:
     The ids say why the bell was rung, no more: whoever rings often must not be served before everybody else.
     """
     until = time.monotonic() + STAY_S
-    while time.monotonic() < until and _do_next():
+    while time.monotonic() < until and (_do_next(until) or _bells_waited()):
         drain.on_request(_nothing)
 
 
@@ -35,41 +31,43 @@ def _nothing() -> None:
     """Stand in for a task between two of them."""
 
 
-def _do_next() -> bool:
+def _do_next(until: float) -> bool:
     """Do the task that is next; return False when there is none, or when none may be begun."""
-    if drain.requested or drain.orphaned():
-        return False  # the task waits in the database; another worker will be woken for it
     context = current()
-    # What was answered and could not be stored comes first: an item that has its result is not called again.
-    recorder.tell(context, journal.replay_all(context.home, context.database))
-    lease = tasks.claim_next(context.database, context.worker, context.lease_s)
-    if lease is None:
-        return False
-    heartbeat = Heartbeat(context.database, lease, context.lease_s)
-    with heartbeat:
-        _carry_out(context, lease, heartbeat)
-    return True
+    lease = turn.take(context)
+    if lease is not None:
+        _carry_out(context, lease, until)
+    return lease is not None
 
 
-def _carry_out(context: Context, lease: tasks.Lease, heartbeat: Heartbeat) -> None:
+def _bells_waited() -> bool:
+    """Take the bells that wait and tell whether there were any: each asks for a look, and one look does for all.
+
+    Otherwise each would be heard by a process of its own, which finds nothing. A worker without work needs none of
+    them: it waits for the next, and is there before that could be taken from it.
+    """
+    return not drain.requested and not drain.orphaned() and hush(current().redis) > 0
+
+
+def _carry_out(context: Context, lease: tasks.Lease, until: float) -> None:
+    if lease.kind == "run_shard":
+        stint.run(context, lease, until)
+    else:
+        with Heartbeat(context.database, lease, context.lease_s) as heartbeat:
+            _do_at_once(context, lease, heartbeat)
+
+
+def _do_at_once(context: Context, lease: tasks.Lease, heartbeat: Heartbeat) -> None:
     error: PromptCardError | None = None
-    ledger = Ledger(context, lease)
     try:
-        if lease.kind == "run_shard":
-            drain.on_request(heartbeat.drain)
-            shard.run(context, lease, heartbeat, ledger)
-        else:
-            drain.on_request(_interrupt)
-            _WITHOUT_SHARD[lease.kind](context, lease)
-            drain.on_request(lambda: None)  # it is made: too late to give it back
+        drain.on_request(_interrupt)
+        _WITHOUT_SHARD[lease.kind](context, lease)
+        drain.on_request(_nothing)  # it is made: too late to give it back
     except _Interrupted:
         heartbeat.drain()
-    except PromptCardError as problem:
-        error = problem
-    except Exception as problem:
-        log.exception("Task %s broke", lease.task_id)
-        error = PromptCardError(f"The worker broke: {type(problem).__name__}: {problem}", code="internal_error")
-    _end(context, lease, heartbeat, error, ledger.sent)
+    except Exception as problem:  # noqa: BLE001  Nobody above would see it: it is the reason of the task's end.
+        error = turn.as_error(lease, problem)
+    turn.end(context, lease, heartbeat, error, ())
 
 
 class _Interrupted(BaseException):
@@ -78,21 +76,3 @@ class _Interrupted(BaseException):
 
 def _interrupt() -> None:
     raise _Interrupted
-
-
-def _end(
-    context: Context, lease: tasks.Lease, heartbeat: Heartbeat, error: PromptCardError | None, sent: Collection[int]
-) -> None:
-    if heartbeat.reason == "lost":
-        return  # somebody else has the task by now, and its end is theirs
-    if heartbeat.hands_back:
-        tasks.release(context.database, lease, sent=sent)
-    elif heartbeat.reason == "cancelled":
-        tasks.finish(context.database, lease, "cancelled", sent=sent)
-    elif error is None:
-        tasks.finish(context.database, lease, "done", sent=sent)
-    elif isinstance(error, Unavailable) or (error.code == "internal_error" and lease.attempt < MAX_CRASHES):
-        tasks.release(context.database, lease, error.to_dict(), sent=sent)
-    else:
-        tasks.finish(context.database, lease, "failed", error.to_dict(), sent=sent)
-    shard.announce(context, lease)

@@ -18,7 +18,7 @@ from server_ext.db.tables import run_cases, test_executions
 from server_ext.services import audit, reservations, runs
 from server_ext.services.budgets import check_amount
 from server_ext.services.cases import as_case
-from server_ext.services.runs import SHARD_ITEMS, Money, Slice
+from server_ext.services.runs import Money, Slice, shard_items
 from server_ext.services.scope import Scope
 
 _e = test_executions.c
@@ -136,9 +136,10 @@ def _prepared(scope: Scope, run_id: UUID, plan: PlanDocument) -> Prepared:
 def _slices(chosen: list[int], plan: PlanDocument) -> Iterator[Slice]:
     """Cut between cases, before there are too many items."""
     waiting: list[int] = []
+    most = shard_items(plan.concurrency)
     for _, of_case in groupby(chosen, lambda ordinal: ordinal // plan.per_case):
         more = list(of_case)
-        if waiting and len(waiting) + len(more) > SHARD_ITEMS:
+        if waiting and len(waiting) + len(more) > most:
             yield Slice(waiting[0], waiting[-1], waiting)
             waiting = []
         waiting += more

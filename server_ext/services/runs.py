@@ -40,6 +40,8 @@ from server_ext.services.paging import decode_cursor, page
 from server_ext.services.scope import Scope, as_uuid, missing
 
 SHARD_ITEMS = 250
+# To lease, load and end a shard costs as much as some dozens of calls: one that is over in a moment is made longer.
+SHARD_ROUNDS = 8
 
 
 class Money(NamedTuple):
@@ -97,7 +99,7 @@ def create(scope: Scope, spec: RunSpec) -> RunOut:
     money = Money(check_amount(spec.budget_usd), spec.on_unknown)
     run_id = insert(scope, head.id, name, document, plan.total, money)
     _insert_cases(scope, run_id, picked)
-    insert_shards(scope, run_id, _slices(plan), spec.priority)
+    insert_shards(scope, run_id, _slices(plan, shard_items(spec.concurrency)), spec.priority)
     exceeds = reservations.set_aside(scope, run_id, lambda: prepared, document, spec.budget_usd)
     audit.record(scope, "run.created", "run", run_id, card=head.name, total=plan.total, models=spec.models)
     return replace(get(scope, str(run_id)), exceeds=exceeds)
@@ -164,9 +166,14 @@ def _insert_cases(scope: Scope, run_id: UUID, picked: list[tuple[UUID, Case]]) -
     scope.connection.execute(sa.insert(run_cases), rows)
 
 
-def _slices(plan: Plan) -> list[Slice]:
+def shard_items(concurrency: int) -> int:
+    """Return how many items a shard of a run has, when a case has fewer."""
+    return max(SHARD_ITEMS, SHARD_ROUNDS * concurrency)
+
+
+def _slices(plan: Plan, items: int) -> list[Slice]:
     """Cut the plan between cases, so that a worker loads only the cases of its shard."""
-    size = max(1, SHARD_ITEMS // plan.per_case) * plan.per_case
+    size = max(1, items // plan.per_case) * plan.per_case
     return [Slice(first, min(first + size, plan.total) - 1) for first in range(0, plan.total, size)]
 
 

@@ -51,14 +51,18 @@ class Note(Struct, frozen=True):
     kind: str
 
 
-def claim_next(database: Database, worker: str, lease_s: float) -> Lease | None:
+def claim_next(database: Database, worker: str, lease_s: float, of_run: UUID | None = None) -> Lease | None:
     """Lease the task that is next by priority and fairness, over all workspaces; None when nothing waits.
 
     Which one that is says ``pc.next_task``.
+
+    Args:
+        of_run: Lease it only if it is of this run.
     """
+    query = sa.text("select * from pc.next_task(:of_run)")
     while True:
         with database.transaction() as connection:
-            offered = connection.execute(sa.text("select * from pc.next_task()")).one_or_none()
+            offered = connection.execute(query, {"of_run": of_run}).one_or_none()
         if offered is None:
             return None
         # None for one that had to end, or to wait for its run: then there may be another.

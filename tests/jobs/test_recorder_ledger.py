@@ -15,11 +15,14 @@ from server_ext.jobs import journal, shard
 from server_ext.jobs.context import Context
 from server_ext.jobs.heartbeat import Heartbeat
 from server_ext.jobs.ledger import Ledger
+from server_ext.jobs.run_calls import RunCalls
 from server_ext.keys import load_ring
+from server_ext.services import shards
 from server_ext.services import tasks as task_service
 from server_ext.settings import Settings
 from tests.jobs.line import Line
 from tests.jobs.test_recorder import line  # noqa: F401  a fixture
+from tests.run_async import run_async
 from tests.services.test_leases import lease_of, states, task_of
 from tests.support import Tenant, wait_for
 
@@ -34,9 +37,14 @@ def run_until(
     ledger = Ledger(context, lease)
     heartbeat = Heartbeat(tenant.database, lease, 60)
 
+    async def main() -> None:
+        loaded = shards.load(context.database, lease)
+        async with RunCalls(context, lease, loaded) as calls:
+            await shard.run(context, lease, loaded, calls, heartbeat, ledger, lambda: None)
+
     def work() -> None:
         with suppress(PromptCardError):
-            shard.run(context, lease, heartbeat, ledger)
+            run_async(main())
 
     thread = threading.Thread(target=work)
     thread.start()

@@ -11,11 +11,11 @@ from itertools import count
 from typing import NamedTuple, TypeVar
 
 from promptcard_ext.core.engine.breaker import Breaker, Role
-from promptcard_ext.core.engine.identity import limit_key, request_hash, stored_under
+from promptcard_ext.core.engine.gates import Gates
+from promptcard_ext.core.engine.identity import request_hash, stored_under
 from promptcard_ext.core.engine.limiter import Limiter
 from promptcard_ext.core.engine.options import EngineOptions, Mode
 from promptcard_ext.core.engine.purse import Purse
-from promptcard_ext.core.engine.traffic import Traffic
 from promptcard_ext.core.errors import ProviderError
 from promptcard_ext.core.ports import Embeddings, GenerationStore, Provider, Reply, Request
 from promptcard_ext.core.pricing import Price, PriceBook
@@ -44,9 +44,9 @@ class Caller:
         options: EngineOptions,
         store: GenerationStore | None,
         purse: Purse | None,
-        traffic: Traffic | None = None,
+        gates: Gates | None = None,
     ) -> None:
-        self._traffic = traffic
+        self.gates = gates or Gates(options)
         self.options, self.prices, self.purse = options, prices, purse
         self._provider_of = provider_of
         self._providers: dict[str, tuple[Provider, str]] = {}
@@ -54,9 +54,6 @@ class Caller:
         self._reads = store is not None and options.mode.reads
         self._writes = store is not None and options.mode.writes
         self._max_age_s = options.max_age_s if options.mode is Mode.CACHE else None
-        self._limiters: dict[str, Limiter] = {}
-        self._breakers: dict[tuple[str, Role], Breaker] = {}
-        self._ceiling = options.concurrency
         self._loop = asyncio.get_running_loop()
         self._open = asyncio.Event()
         self._open.set()
@@ -83,16 +80,6 @@ class Caller:
             self._open.clear()
         else:
             self._open.set()
-
-    def retune(self, concurrency: int) -> None:
-        """Give every limiter another ceiling."""
-        self._ceiling = concurrency
-        for limiter in self._limiters.values():
-            limiter.retune(concurrency)
-
-    def limits(self) -> dict[str, int]:
-        """Return the calls admitted at once, per provider key."""
-        return {key: int(limiter.limit) for key, limiter in self._limiters.items()}
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 
@@ -151,7 +138,7 @@ class Caller:
         role: Role = "task",
     ) -> tuple[T, int]:
         """Make a call, and again while that may help; return the reply and the number of calls."""
-        limiter, breaker = self._limiter(provider), self._breaker(provider, role)
+        limiter, breaker = self.gates.limiter(provider), self.gates.breaker(provider, role)
         options, failures, unclear = self.options, 0, 0
         for attempt in count(1):
             await self._admission(limiter, breaker, reserve_usd)
@@ -188,24 +175,6 @@ class Caller:
             if not breaker.is_open:
                 await self._back_off(limiter, error, attempt)
         raise AssertionError("the loop above returns or raises")
-
-    def _breaker(self, provider: Provider, role: Role) -> Breaker:
-        key = limit_key(provider)
-        found = self._breakers.get((key, role))
-        if found is None:
-            told = None if self._traffic is None else self._traffic.told
-            found = self._breakers[key, role] = Breaker(key, provider.name, role, self.options.outage_s, told)
-        return found
-
-    def _limiter(self, provider: Provider) -> Limiter:
-        key = limit_key(provider)
-        found = self._limiters.get(key)
-        if found is None:
-            options = self.options
-            found = self._limiters[key] = Limiter(options.start_concurrency, self._ceiling, options.max_wait_s)
-            if self._traffic is not None:
-                self._traffic.begun(key, provider.name, found)
-        return found
 
     async def _admission(self, limiter: Limiter, breaker: Breaker, reserve_usd: Decimal | None) -> None:
         while True:

@@ -24,6 +24,7 @@ class Crew:
         self.trials, self.attempts, self.source = trials, attempts, source
         self.reason: str | None = None
         self._contests = Contests(trials) if trials.prepared.has_contests else None
+        self._seats = trials.caller.gates.seats
         self._stopped = asyncio.Event()
         self._claimed: deque[Item] = deque()
         self._claiming = asyncio.Lock()
@@ -51,18 +52,23 @@ class Crew:
 
     def retune(self, concurrency: int) -> None:
         """Allow another number of calls in flight."""
-        self.trials.caller.retune(concurrency)
-        self.start(concurrency - sum(not task.done() for task in self._tasks))
+        self.trials.caller.gates.retune(concurrency)
+        self.staff(concurrency)
 
     def limits(self) -> dict[str, int]:
         """Return the calls admitted at once, per provider key."""
-        return self.trials.caller.limits()
+        return self.trials.caller.gates.limits()
 
     # -- work ----------------------------------------------------------------------------------------------------------
 
-    def start(self, tasks: int) -> None:
-        """Start so many tasks more."""
-        for _ in range(tasks):
+    def staff(self, concurrency: int, at_most: int | None = None) -> None:
+        """Start the tasks that a concurrency takes, as far as they are not at work already."""
+        # Judges take turns with answers: twice the tasks keep both busy, the limiters decide how many call.
+        tasks = concurrency * (2 if self.trials.prepared.has_grades else 1)
+        self._seats.offer(tasks)
+        if at_most is not None:
+            tasks = min(tasks, at_most)
+        for _ in range(tasks - sum(not task.done() for task in self._tasks)):
             task = asyncio.create_task(self._work())
             task.add_done_callback(self._on_end)
             self._tasks.append(task)
@@ -101,6 +107,10 @@ class Crew:
         return left + (self._contests.leftovers() if self._contests is not None else [])
 
     async def _work(self) -> None:
+        async with self._seats:
+            await self._work_through()
+
+    async def _work_through(self) -> None:
         while (item := await self._take()) is not None:
             # In two steps: `_finished` is another list by the time the result is there.
             results = await self._try(item)

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from promptcard_ext.core.engine.caller import Caller
 from promptcard_ext.core.engine.control import Control
 from promptcard_ext.core.engine.crew import Crew
+from promptcard_ext.core.engine.gates import Gates
 from promptcard_ext.core.engine.options import EngineOptions, Mode
 from promptcard_ext.core.engine.purse import Purse
-from promptcard_ext.core.engine.traffic import Traffic
 from promptcard_ext.core.engine.trial import Trials
 from promptcard_ext.core.errors import RunError
 from promptcard_ext.core.events import ItemFinished, RunEvent, RunFinished, RunStarted
@@ -33,7 +33,7 @@ async def execute(
     store: GenerationStore | None = None,
     budget: Budget | None = None,
     known: Callable[[Item], Generation | None] | None = None,
-    traffic: Traffic | None = None,
+    gates: Gates | None = None,
 ) -> AsyncIterator[RunEvent]:
     """Run the items of a plan and yield what happens.
 
@@ -46,7 +46,7 @@ async def execute(
         budget: Money that the calls may cost, judges included.
         known: Gives the answer of an item that has one already; such an item is judged and not called. What it raises
             as a `ProviderError` is the end of the item, as if it had been called.
-        traffic: Looks after the calls of many runs at once, this one among them.
+        gates: What calls pass, when this run has them in common with others.
 
     Yields:
         One `RunStarted`, one `ItemFinished` per item in order of completion, one `RunFinished`.
@@ -58,7 +58,7 @@ async def execute(
         ProviderError: A card has a setting that a provider cannot send (``setting_not_supported``).
     """
     options, control = options or EngineOptions(), control or Control()
-    caller = Caller(provider_of, prices, options, store, None if budget is None else Purse(budget), traffic)
+    caller = Caller(provider_of, prices, options, store, None if budget is None else Purse(budget), gates)
     check_needs(prepared, options.judges, options.embedder)
     _check_settings(prepared, caller)
     _check_prices(prepared, caller)
@@ -69,8 +69,7 @@ async def execute(
     yield RunStarted(total)
     loop = asyncio.get_running_loop()
     alarm = None if options.deadline_s is None else loop.call_later(options.deadline_s, crew.stop, "deadline")
-    # Judges take turns with answers: twice the tasks keep both busy, the limiters decide how many call.
-    crew.start(min(options.concurrency * (2 if prepared.has_grades else 1), total))
+    crew.staff(options.concurrency, at_most=total)
     control.bind(loop, crew)
     left = []
     try:

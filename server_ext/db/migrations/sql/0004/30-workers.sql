@@ -13,8 +13,9 @@ create index tasks_offered_idx on tasks (workspace_id, offered_at);
 -- The task that is next: of the highest priority, then of the workspace with the least work in flight (of several, of
 -- the one that was served longest ago), in it of the run of which the same is true, then the oldest. So that nobody
 -- waits for ever for those of a higher priority, a workspace that has waited for a minute goes first.
--- It is offered to nobody else for some seconds.
-create function pc.next_task() returns table (workspace_id uuid, id uuid)
+-- It is offered to nobody else for some seconds. Whoever wants one of a certain run only gets none, and nothing is
+-- offered, when it is another's turn.
+create function pc.next_task(of_run uuid default null) returns table (workspace_id uuid, id uuid)
 language plpgsql volatile security definer
 set search_path = pg_catalog, public, pc, pg_temp
 as $$
@@ -63,6 +64,9 @@ begin
             w.busy, w.served_at nulls first,
             l.busy, served.at nulls first, l.since, l.workspace_id, l.run_id
     loop
+        if of_run is not null and place.run_id is distinct from of_run then
+            return;
+        end if;
         return query
             with next as materialized (
                 select t.workspace_id, t.id from public.tasks as t
@@ -83,8 +87,8 @@ begin
     end loop;
 end $$;
 
-revoke execute on function pc.next_task() from public;
-grant execute on function pc.next_task() to pc_app;
+revoke execute on function pc.next_task(uuid) from public;
+grant execute on function pc.next_task(uuid) to pc_app;
 
 -- Worker processes, and when they were last heard of. Reached through functions only: a worker is of no workspace.
 create table workers (
