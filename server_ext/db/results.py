@@ -115,16 +115,22 @@ with stored as (
     returning ordinal, {", ".join(rollups.COLUMNS)}
 ), closed as (
     update attempts set state = case when ordinal in (select ordinal from stored) then 'recorded' else 'late' end,
-        closed_at = clock_timestamp()
+        closed_at = clock_timestamp(), estimate_usd = null
     where workspace_id = %(workspace_id)s and run_id = %(run_id)s and attempt = %(attempt)s
         and ordinal = any(%(ordinals)s) and state not in ('recorded', 'late')
+    returning old.ordinal, old.estimate_usd as usd, old.closed_at as at
+), estimates as (
+    select array_agg(ordinal) as ordinals, array_agg(usd) as amounts, array_agg(at) as moments from closed
+    where usd is not null
 ), {", ".join(f"{name} as ({statement})" for name, statement in rollups.STATEMENTS.items())}
 select (
         -- As it was before this statement: what this very attempt has told already.
         select array_agg(ordinal) from attempts
         where workspace_id = %(workspace_id)s and run_id = %(run_id)s and attempt = %(attempt)s
             and ordinal = any(%(ordinals)s) and state in ('recorded', 'late')
-    ) as told, count(*) as recorded, count(*) filter (where outcome = 'pass') as passed,
+    ) as told, (select ordinals from estimates) as estimated, (select amounts from estimates) as amounts,
+    (select moments from estimates) as moments,
+    count(*) as recorded, count(*) filter (where outcome = 'pass') as passed,
     count(*) filter (where outcome = 'fail') as failed, count(*) filter (where outcome = 'error') as errored,
     count(*) filter (where outcome = 'unscored') as unscored, count(cost_usd) as priced,
     coalesce(sum(cost_usd), 0) as cost_usd
@@ -150,7 +156,8 @@ def insert(
 
     Returns:
         A row with what was stored: ``recorded``, the counts by outcome, ``priced`` and ``cost_usd``; and with the
-        ordinals that this attempt had told before (``told``; null when none).
+        ordinals that this attempt had told before (``told``; null when none). Where calls had been of unknown fate, and
+        counted as spent, it has their ordinals (``estimated``), with what as (``amounts``) and when (``moments``).
     """
     values = {
         "workspace_id": run.workspace_id,

@@ -17,8 +17,9 @@ from promptcard_ext.core.results import ItemResult
 from server_ext.db import results
 from server_ext.db.ids import new_id
 from server_ext.db.tables import runs, test_executions
-from server_ext.services import reservations, run_state
+from server_ext.services import run_state, spending
 from server_ext.services.answers import answer_row
+from server_ext.services.spending import Estimate
 from server_ext.services.tasks import Lease
 
 
@@ -76,13 +77,20 @@ def record(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -
     stored = results.insert(connection, run, lease.attempt, seq, ordinals, executions)
     told = set(stored.told or ())  # by this very attempt: what they cost is written down
     paid = [one.result for one in batch if one.result.ordinal not in told]
-    reservations.spend(connection, run, lease.token, paid)
+    spending.spend(connection, run, lease.token, paid, _estimates(stored))
     if not stored.recorded:
         return 0
     counts = _count(connection, run, stored)
     payload = {"counts": msgspec.to_builtins(counts), "items": stored.recorded}
     run_state.add_event(connection, lease.workspace_id, run.id, seq, "items", payload)
     return seq
+
+
+def _estimates(stored: Any) -> dict[int, Estimate]:
+    if stored.estimated is None:
+        return {}
+    made = zip(stored.amounts, stored.moments, strict=True)
+    return dict(zip(stored.estimated, (Estimate(*one) for one in made), strict=True))
 
 
 def _answers(one: Recorded) -> Iterator[results.AnswerRow]:

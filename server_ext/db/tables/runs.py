@@ -163,6 +163,7 @@ attempts = sa.Table(
     measured("claimed_at"),
     sa.Column("closed_at", Timestamp),
     sa.Column("cleared_at", Timestamp),
+    sa.Column("estimate_usd", sa.Numeric),
     within("run_id task_id", "tasks.run_id id"),
     sa.Index("attempts_open_idx", "workspace_id", "task_id", postgresql_where=sa.text("state = 'open'::text")),
     sa.Index(
