@@ -1,7 +1,7 @@
-"""Results into the database with everything beside them, in one statement for a batch.
+"""Results into the database with everything beside them, in two statements for a batch.
 
-The rows come as two JSON documents, which the program writes and PostgreSQL reads faster than a parameter for each
-value. COPY is no way here: it does not go through row security, and knows no "unless it is there already".
+The rows come as JSON documents, which the program writes and PostgreSQL reads faster than a parameter for each value.
+COPY is no way here: it does not go through row security, and knows no "unless it is there already".
 """
 
 from __future__ import annotations
@@ -101,29 +101,36 @@ def _rows(kind: type[Struct], parameter: str, **other: str) -> tuple[str, str, s
 
 _ANSWER = _rows(AnswerRow, "answers", output_raw="decode(r.output_raw, 'base64')")
 _EXECUTION = _rows(ExecutionRow, "executions", calls_type="jsonb")
+_ANSWERS = f"""
+insert into generations (workspace_id, {_ANSWER[0]})
+select %(workspace_id)s, {_ANSWER[1]} from {_ANSWER[2]}
+on conflict do nothing
+"""  # noqa: S608  All of it stands in this file.
 _STATEMENT = f"""
-with answers as (
-    insert into generations (workspace_id, {_ANSWER[0]})
-    select %(workspace_id)s, {_ANSWER[1]} from {_ANSWER[2]}
-    on conflict do nothing
-), stored as (
+with stored as (
     insert into test_executions (workspace_id, run_id, run_created_at, attempt, event_seq, {_EXECUTION[0]})
     select %(workspace_id)s, %(run_id)s, %(run_created_at)s, %(attempt)s, %(event_seq)s, {_EXECUTION[1]}
-    from {_EXECUTION[2]} order by r.ordinal
+    from {_EXECUTION[2]}
     on conflict do nothing
-    returning *
+    returning ordinal, {", ".join(rollups.COLUMNS)}
 ), closed as (
     update attempts set state = case when ordinal in (select ordinal from stored) then 'recorded' else 'late' end,
-        closed_at = clock_timestamp()
+        closed_at = clock_timestamp(), estimate_usd = null
     where workspace_id = %(workspace_id)s and run_id = %(run_id)s and attempt = %(attempt)s
         and ordinal = any(%(ordinals)s) and state not in ('recorded', 'late')
+    returning old.ordinal, old.estimate_usd as usd, old.closed_at as at
+), estimates as (
+    select array_agg(ordinal) as ordinals, array_agg(usd) as amounts, array_agg(at) as moments from closed
+    where usd is not null
 ), {", ".join(f"{name} as ({statement})" for name, statement in rollups.STATEMENTS.items())}
 select (
         -- As it was before this statement: what this very attempt has told already.
         select array_agg(ordinal) from attempts
         where workspace_id = %(workspace_id)s and run_id = %(run_id)s and attempt = %(attempt)s
             and ordinal = any(%(ordinals)s) and state in ('recorded', 'late')
-    ) as told, count(*) as recorded, count(*) filter (where outcome = 'pass') as passed,
+    ) as told, (select ordinals from estimates) as estimated, (select amounts from estimates) as amounts,
+    (select moments from estimates) as moments,
+    count(*) as recorded, count(*) filter (where outcome = 'pass') as passed,
     count(*) filter (where outcome = 'fail') as failed, count(*) filter (where outcome = 'error') as errored,
     count(*) filter (where outcome = 'unscored') as unscored, count(cost_usd) as priced,
     coalesce(sum(cost_usd), 0) as cost_usd
@@ -131,24 +138,26 @@ from stored
 """  # noqa: S608  All of it stands in this file and in rollups.py.
 
 
+def insert_answers(connection: sa.Connection, workspace_id: UUID, answers: Sequence[AnswerRow]) -> None:
+    """Write the answers of a batch; what is there already stays."""
+    values = {"workspace_id": workspace_id, "answers": document(answers)}
+    connection.exec_driver_sql(_ANSWERS, values)
+
+
 def insert(
-    connection: sa.Connection,
-    run: Any,
-    attempt: int,
-    seq: int,
-    ordinals: Sequence[int],
-    answers: Sequence[AnswerRow],
-    executions: Sequence[ExecutionRow],
+    connection: sa.Connection, run: Any, attempt: int, seq: int, ordinals: Sequence[int], executions: str
 ) -> Any:
-    """Write a batch of a run, whose row is locked; what is there already stays.
+    """Write the executions of a batch of a run, whose row is locked; what is there already stays.
 
     Args:
         seq: Number of the event that brings these results.
         ordinals: The items of the batch, whose attempts end with it.
+        executions: The `document` of the rows. To make it takes longer than the run should be locked.
 
     Returns:
         A row with what was stored: ``recorded``, the counts by outcome, ``priced`` and ``cost_usd``; and with the
-        ordinals that this attempt had told before (``told``; null when none).
+        ordinals that this attempt had told before (``told``; null when none). Where calls had been of unknown fate, and
+        counted as spent, it has their ordinals (``estimated``), with what as (``amounts``) and when (``moments``).
     """
     values = {
         "workspace_id": run.workspace_id,
@@ -158,13 +167,12 @@ def insert(
         "attempt": attempt,
         "event_seq": seq,
         "ordinals": list(ordinals),
-        "answers": _document(answers),
-        "executions": _document(executions),
+        "executions": executions,
     }
     return connection.exec_driver_sql(_STATEMENT, values).one()
 
 
-def _document(rows: Sequence[AnswerRow] | Sequence[ExecutionRow]) -> str:
+def document(rows: Sequence[AnswerRow] | Sequence[ExecutionRow]) -> str:
     """Return rows as JSON that PostgreSQL accepts."""
     if all(map(_is_plain, rows)):
         try:

@@ -13,6 +13,7 @@ from server_ext.keys import KeyRing
 from server_ext.settings import Settings
 
 DEFAULT_LEASE_S = 30.0
+DEFAULT_GRACE_S = 10.0
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Context:
 
     Attributes:
         lease_s: How long a worker may be silent before its task is given to another.
+        grace_s: How long calls in flight may still be answered when the worker is asked to end.
         home: Where what must not be lost is kept while the database is away.
         shared_keys: Whether provider keys of this process's environment are for every workspace.
         most_calls: Most calls in flight, whatever a run asks for; None sets no limit.
@@ -38,6 +40,7 @@ class Context:
     installation: str = ""
     calls_total: int | None = None
     calls_per_workspace: int | None = None
+    grace_s: float = DEFAULT_GRACE_S
     home: Path = field(default_factory=lambda: Settings.from_environment().home)
     _pid: int = 0
     _database: Database | None = field(default=None, repr=False)

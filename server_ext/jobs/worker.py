@@ -55,6 +55,7 @@ def work_forever(
     keys: KeyRing,
     *,
     lease_s: float,
+    grace_s: float = context.DEFAULT_GRACE_S,
     shared_keys: bool = False,
     most_calls: int | None = None,
     installation: str = "",
@@ -65,7 +66,7 @@ def work_forever(
     """Take tasks from the queue until SIGTERM or Ctrl-C (or, with ``burst``, until none is left)."""
     setting = context.Context(
         database_url, redis_url, worker_name(), keys, lease_s, shared_keys, most_calls, installation,
-        calls_total, calls_per_workspace,
+        calls_total, calls_per_workspace, grace_s,
     )  # fmt: skip
     context.install(setting)
     drain.install()

@@ -16,7 +16,7 @@ from promptcard_ext.providers.registry import takes_batches
 from server_ext.db.engine import Database
 from server_ext.db.tables import attempts, outbox, tasks
 from server_ext.db.tables import provider_batches as table
-from server_ext.services import reservations, run_state
+from server_ext.services import run_state, spending
 
 LIVE = ("preparing", "submitted")
 
@@ -174,12 +174,12 @@ def _close_attempts(connection: sa.Connection, workspace_id: UUID, run_id: UUID,
             a.ordinal.in_(row.ordinals),
         )
         .values(state=state, closed_at=sa.func.clock_timestamp())
-        .returning(a.ordinal)
+        .returning(a.ordinal, a.attempt, a.closed_at)
     )
-    ordinals = list(closed.scalars())
+    rows = closed.all()
     if state == "unknown":
         run = run_state.lock(connection, workspace_id, run_id)
-        reservations.spend_unknown(connection, run, ordinals)
+        spending.spend_unknown(connection, run, rows)
 
 
 def _query() -> sa.Select[Any]:

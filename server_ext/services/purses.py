@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from server_ext.db.engine import Database
-from server_ext.services import reservations, run_state
+from server_ext.services import run_state, spending
 from server_ext.services.tasks import Lease
 
 _GRANT = sa.text("select * from pc.grant_money(:workspace, :run, :token, :task, :wanted, :portion, :told)")
@@ -56,7 +56,7 @@ def close(database: Database, lease: Lease, spent_usd: Decimal) -> None:
     """Close a worker's purse, and give back what it did not spend of it."""
     with database.transaction(lease.workspace_id) as connection:
         run_state.lock(connection, lease.workspace_id, lease.run_id)  # type: ignore[arg-type]
-        reservations.close(connection, lease.workspace_id, lease.run_id, lease.task_id, spent_usd)  # type: ignore[arg-type]
+        spending.close(connection, lease.workspace_id, lease.run_id, lease.task_id, spent_usd)  # type: ignore[arg-type]
 
 
 def _whose(lease: Lease) -> dict[str, UUID | Any]:

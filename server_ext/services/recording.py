@@ -17,8 +17,9 @@ from promptcard_ext.core.results import ItemResult
 from server_ext.db import results
 from server_ext.db.ids import new_id
 from server_ext.db.tables import runs, test_executions
-from server_ext.services import reservations, run_state
+from server_ext.services import run_state, spending
 from server_ext.services.answers import answer_row
+from server_ext.services.spending import Estimate
 from server_ext.services.tasks import Lease
 
 
@@ -66,22 +67,30 @@ def record(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -
     Returns:
         The number of the run's event that brings these results; 0 when there were none to bring.
     """
-    # Recorders of one run take turns on its row: that gives events their order, and counts that add up.
+    results.insert_answers(connection, lease.workspace_id, [row for one in batch for row in _answers(one)])
+    executions = results.document([_execution(one) for one in batch if one.final])
+    # Recorders of one run take turns on its row: that gives events their order, and counts that add up. What does not
+    # depend on it comes before, for nobody else to wait for.
     run = run_state.lock(connection, lease.workspace_id, lease.run_id)  # type: ignore[arg-type]
     seq = int(run.event_seq) + 1
-    answers = [row for one in batch for row in _answers(one)]
-    executions = [_execution(one) for one in batch if one.final]
     ordinals = [one.result.ordinal for one in batch]
-    stored = results.insert(connection, run, lease.attempt, seq, ordinals, answers, executions)
+    stored = results.insert(connection, run, lease.attempt, seq, ordinals, executions)
     told = set(stored.told or ())  # by this very attempt: what they cost is written down
     paid = [one.result for one in batch if one.result.ordinal not in told]
-    reservations.spend(connection, run, lease.token, paid)
+    spending.spend(connection, run, lease.token, paid, _estimates(stored))
     if not stored.recorded:
         return 0
     counts = _count(connection, run, stored)
     payload = {"counts": msgspec.to_builtins(counts), "items": stored.recorded}
     run_state.add_event(connection, lease.workspace_id, run.id, seq, "items", payload)
     return seq
+
+
+def _estimates(stored: Any) -> dict[int, Estimate]:
+    if stored.estimated is None:
+        return {}
+    made = zip(stored.amounts, stored.moments, strict=True)
+    return dict(zip(stored.estimated, (Estimate(*one) for one in made), strict=True))
 
 
 def _answers(one: Recorded) -> Iterator[results.AnswerRow]:

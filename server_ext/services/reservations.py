@@ -1,4 +1,4 @@
-"""Money that is set aside for a run when it starts, spent as its results come in, and given back when it ends."""
+"""Money that is set aside for a run when it starts, and given back when it ends."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import JSONB
 
 from promptcard_ext.core.contract.budgets import Exceeded
 from promptcard_ext.core.contract.runs import PlanDocument
-from promptcard_ext.core.engine.caller import UNCLEAR
 from promptcard_ext.core.errors import OverBudget, ProviderError, RunError
 from promptcard_ext.core.matrix import Prepared
 from promptcard_ext.core.plan_cost import Share, upper_costs
 from promptcard_ext.core.pricing import Price
-from promptcard_ext.core.results import ItemResult
 from promptcard_ext.providers.registry import Providers, connection
 from server_ext.db.tables import run_reservations, runs, spend_rules
 from server_ext.services import connections, prices, run_state
@@ -28,11 +26,6 @@ _v = run_reservations.c
 _RESERVE = sa.text("select * from pc.reserve_spending(:workspace, :run, :person, :shares)").bindparams(
     sa.bindparam("shares", type_=JSONB)
 )
-_SPEND = sa.text("select pc.spend(:workspace, :run, :person, :models, :amounts)").bindparams(
-    sa.bindparam("models", type_=ARRAY(sa.Text)), sa.bindparam("amounts", type_=ARRAY(sa.Numeric))
-)
-_CHARGE = sa.text("select pc.charge(:workspace, :run, :token, :amount)")
-_CLOSE = sa.text("select pc.close_purses(:workspace, :run, :task, :total)")
 _SPANS = {"hour": "in an hour", "day": "in 24 hours", "week": "in 7 days", "month": "in a month"}
 
 
@@ -202,65 +195,3 @@ def _price_finder(scope: Scope) -> Callable[[str], Price | None]:
         return found[reference]
 
     return price_of
-
-
-# -- as it goes on -----------------------------------------------------------------------------------------------------
-
-
-def spend(connection: sa.Connection, run: Any, token: UUID, results: Iterable[ItemResult]) -> None:
-    """Write down what a batch of results of a locked run has cost.
-
-    A call whose outcome is unknown keeps what was set aside for it, as if it had been paid for.
-
-    Args:
-        token: Of the lease under which the calls were made.
-    """
-    known: dict[str, Decimal] = {}
-    unclear: dict[str, int] = {}
-    for result in results:
-        cost = result.spent_usd
-        if cost:
-            known[result.model] = known.get(result.model, Decimal(0)) + cost
-        elif result.reason in UNCLEAR:
-            unclear[result.model] = unclear.get(result.model, 0) + 1
-    if known:
-        charged = {"token": token, "amount": sum(known.values())}
-        connection.execute(_CHARGE, {"workspace": run.workspace_id, "run": run.id, **charged})
-    for model, usd in _most(connection, run, unclear).items():
-        known[model] = known.get(model, Decimal(0)) + usd
-    _spend(connection, run, known)
-
-
-def close(connection: sa.Connection, workspace_id: UUID, run_id: UUID, task_id: UUID, total: Decimal | None) -> None:
-    """Close what the worker of a task holds of its run's budget, and give back what it did not spend.
-
-    Args:
-        total: What the worker says that it has spent; None when nobody can say: all of it counts as spent.
-    """
-    connection.execute(_CLOSE, {"workspace": workspace_id, "run": run_id, "task": task_id, "total": total})
-
-
-def spend_unknown(connection: sa.Connection, run: Any, ordinals: Iterable[int]) -> None:
-    """Write down calls of a locked run that may have been made and paid for: they keep what was set aside for them."""
-    models, versions = run.plan["models"], len(run.plan["versions"])
-    numbers: dict[str, int] = {}
-    for ordinal in ordinals:
-        model = models[ordinal // versions % len(models)]
-        numbers[model] = numbers.get(model, 0) + 1
-    _spend(connection, run, _most(connection, run, numbers))
-
-
-def _most(connection: sa.Connection, run: Any, numbers: Mapping[str, int]) -> dict[str, Decimal]:
-    if not numbers:
-        return {}
-    query = sa.select(_v.model, _v.most_usd).where(
-        _v.workspace_id == run.workspace_id, _v.run_id == run.id, _v.model.in_(numbers)
-    )
-    return {row.model: row.most_usd * numbers[row.model] for row in connection.execute(query)}
-
-
-def _spend(connection: sa.Connection, run: Any, by_model: Mapping[str, Decimal]) -> None:
-    amounts = {model: usd for model, usd in by_model.items() if usd}
-    if amounts:
-        values = {"models": list(amounts), "amounts": list(amounts.values())}
-        connection.execute(_SPEND, {"workspace": run.workspace_id, "run": run.id, "person": run.created_by, **values})

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from server_ext.db.engine import Database
 from server_ext.db.tables import attempts, outbox, provider_batches, reports, runs, tasks, webhook_deliveries
-from server_ext.services import batches, reservations, run_state
+from server_ext.services import batches, run_state, spending
 from server_ext.services.held_items import held_ordinals
 from server_ext.services.scope import Scope
 
@@ -133,10 +133,10 @@ def _abandon_attempts(connection: sa.Connection, run: Any, task_id: UUID) -> Non
         sa.update(attempts)
         .where(a.workspace_id == run.workspace_id, a.task_id == task_id, a.state == "open", ~_in_batch())
         .values(state="unknown", closed_at=sa.func.clock_timestamp())
-        .returning(a.ordinal)
+        .returning(a.ordinal, a.attempt, a.closed_at)
     )
-    reservations.spend_unknown(connection, run, unknown.scalars())
-    reservations.close(connection, run.workspace_id, run.id, task_id, None)
+    spending.spend_unknown(connection, run, unknown)
+    spending.close(connection, run.workspace_id, run.id, task_id, None)
 
 
 def renew(database: Database, lease: Lease, lease_s: float) -> str | None:
@@ -302,6 +302,8 @@ def _release_attempts(connection: sa.Connection, lease: Lease, sent: Collection[
     called = attempts.c.ordinal == sa.any_(sa.cast(sorted(sent), ARRAY(sa.Integer)))
     if lease.run_id is None:
         return
+    # Before the attempts, as whoever records results.
+    run = run_state.lock(connection, lease.workspace_id, lease.run_id)
     closed = connection.execute(
         sa.update(attempts)
         .where(
@@ -312,13 +314,12 @@ def _release_attempts(connection: sa.Connection, lease: Lease, sent: Collection[
             ~_in_batch(),
         )
         .values(state=sa.case((called, "unknown"), else_="released"), closed_at=sa.func.clock_timestamp())
-        .returning(attempts.c.ordinal, attempts.c.state)
+        .returning(attempts.c.ordinal, attempts.c.attempt, attempts.c.state, attempts.c.closed_at)
     )
-    unknown = [row.ordinal for row in closed if row.state == "unknown"]
-    run = run_state.lock(connection, lease.workspace_id, lease.run_id)
-    reservations.spend_unknown(connection, run, unknown)
+    unknown = [row for row in closed if row.state == "unknown"]
+    spending.spend_unknown(connection, run, unknown)
     # Open only when the worker could not say what it has spent.
-    reservations.close(connection, lease.workspace_id, lease.run_id, lease.task_id, None)
+    spending.close(connection, lease.workspace_id, lease.run_id, lease.task_id, None)
 
 
 def _end(connection: sa.Connection, task: Any, state: str, error: dict[str, Any] | None) -> None:

@@ -83,7 +83,7 @@ where c.calls > :most and not exists (
     where a.workspace_id = :workspace and a.run_id = :run and a.ordinal = c.ordinal and a.state in ('late', 'unknown')
 );
 
--- 7 costs and counts are the same in results, run, and sums by hour; and all answers were spent
+-- 7 costs and counts are the same in results, run, and sums by hour; and all answers were spent, and what nobody knows
 with results as (
     select count(*) as n, coalesce(sum(cost_usd), 0) as cost from test_executions
     where workspace_id = :workspace and run_id = :run
@@ -95,14 +95,16 @@ with results as (
     select coalesce(sum(n), 0) as n, coalesce(sum(cost_usd), 0) as cost from rollup_users where workspace_id = :workspace
 ), spent as (
     select coalesce(sum(usd), 0) as cost from spending where workspace_id = :workspace
+), estimates as (
+    select coalesce(sum(estimate_usd), 0) as cost from attempts where workspace_id = :workspace
 )
-select format('results %s, run %s, by hour %s, by user %s, answers %s, spent %s', results, (r.recorded, r.cost_usd),
-    sums, people, answers.cost, spent.cost) as wrong
-from runs as r, results, answers, sums, people, spent
+select format('results %s, run %s, by hour %s, by user %s, answers %s, spent %s, of it estimates %s', results,
+    (r.recorded, r.cost_usd), sums, people, answers.cost, spent.cost, estimates.cost) as wrong
+from runs as r, results, answers, sums, people, spent, estimates
 where r.workspace_id = :workspace and r.id = :run and (
     (r.recorded, r.cost_usd) <> (results.n, results.cost) or (sums.n, sums.cost) <> (results.n, results.cost)
     or (people.n, people.cost) <> (results.n, results.cost)
-    or answers.cost < results.cost or spent.cost < answers.cost
+    or answers.cost < results.cost or spent.cost < answers.cost + estimates.cost
 );
 
 -- 8 no lease is left long after its end

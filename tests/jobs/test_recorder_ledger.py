@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from promptcard_ext.core.contract.runs import RunSpec
 from promptcard_ext.core.errors import PromptCardError
 from server_ext.embedded import Services
 from server_ext.jobs import journal, shard
@@ -17,7 +18,7 @@ from server_ext.jobs.heartbeat import Heartbeat
 from server_ext.jobs.ledger import Ledger
 from server_ext.jobs.run_calls import RunCalls
 from server_ext.keys import load_ring
-from server_ext.services import shards
+from server_ext.services import runs, shards
 from server_ext.services import tasks as task_service
 from server_ext.settings import Settings
 from tests.jobs.line import Line
@@ -26,6 +27,7 @@ from tests.run_async import run_async
 from tests.services.test_leases import lease_of, states, task_of
 from tests.support import Tenant, wait_for
 
+LONG = "simulated:steady?latency_ms=1500&spread=0"
 ENDLESS = "simulated:steady?latency_ms=30000&spread=0"
 
 
@@ -57,10 +59,48 @@ def run_until(
 
 @pytest.fixture
 def context(line: Line, services: Services, settings: Settings, tmp_path: Path) -> Context:  # noqa: F811
-    return Context(line.url, services.redis_url, "w", load_ring(settings.keys_path), home=tmp_path)
+    keys = load_ring(settings.keys_path)
+    return Context(line.url, services.redis_url, "w", keys, home=tmp_path, grace_s=0.2)
 
 
-def test_what_is_in_flight_when_a_worker_shuts_down_is_unknown(tenant: Tenant, context: Context) -> None:
+def test_what_is_in_flight_when_a_worker_shuts_down_is_answered_and_recorded_first(
+    tenant: Tenant, context: Context
+) -> None:
+    context.grace_s = 30.0
+    tenant.fill(10)
+    with tenant.scope() as scope:
+        spec = RunSpec(card="greet", models=[LONG], concurrency=4, on_unknown="hold")
+        run_id = str(runs.create(scope, spec).id)
+
+    def stop(heartbeat: Heartbeat, ledger: Ledger) -> None:
+        wait_for(lambda: len(ledger.sent) == 4)
+        heartbeat.drain()
+
+    lease, ledger = run_until(tenant, context, run_id, stop)
+    assert len(ledger.sent) == tenant.recorded(run_id) == 4
+    assert task_service.release(tenant.database, lease, sent=ledger.sent)
+    assert {state for _, _, state in states(tenant, run_id)} == {"recorded"}
+    # Nobody has to say that they may be asked again.
+    assert len(shards.load(tenant.database, lease_of(tenant, lease.task_id)).pending) == 6
+    context.database.close()
+
+
+def test_a_shutdown_waits_no_longer_when_the_run_is_cancelled_meanwhile(tenant: Tenant, context: Context) -> None:
+    context.grace_s = 600.0
+    run_id = tenant.start([ENDLESS], count=10, concurrency=4)
+
+    def stop(heartbeat: Heartbeat, ledger: Ledger) -> None:
+        wait_for(lambda: len(ledger.sent) == 4)
+        heartbeat.drain()
+        heartbeat._stop("cancelled")
+
+    lease, ledger = run_until(tenant, context, run_id, stop)
+    assert task_service.release(tenant.database, lease, sent=ledger.sent)
+    assert [state for _, _, state in states(tenant, run_id)] == ["unknown"] * 4
+    context.database.close()
+
+
+def test_what_is_not_answered_in_time_when_a_worker_shuts_down_is_unknown(tenant: Tenant, context: Context) -> None:
     run_id = tenant.start([ENDLESS], count=10, concurrency=4)
 
     def stop(heartbeat: Heartbeat, ledger: Ledger) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from promptcard_ext.core.engine.breaker import Breaker, Role
 from promptcard_ext.core.engine.gates import Gates
@@ -35,7 +35,11 @@ class Answered(NamedTuple):
 
 
 class Caller:
-    """What all calls of a run share. It lives on one event loop, so nothing is locked."""
+    """What all calls of a run share. It lives on one event loop, so nothing is locked.
+
+    Attributes:
+        calling: Tasks that have a call in flight.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Caller:
         gates: Gates | None = None,
     ) -> None:
         self.gates = gates or Gates(options)
+        self.calling: set[asyncio.Task[Any] | None] = set()
         self.options, self.prices, self.purse = options, prices, purse
         self._provider_of = provider_of
         self._providers: dict[str, tuple[Provider, str]] = {}
@@ -145,7 +150,7 @@ class Caller:
             started = self._loop.time()
             try:
                 async with asyncio.timeout(options.timeout_s):
-                    reply = await make()
+                    reply = await self._noted(make)
             except TimeoutError as late:
                 error = _too_slow(provider, model, options.timeout_s)
                 # What had arrived by then is worth keeping: it may have been paid for.
@@ -175,6 +180,14 @@ class Caller:
             if not breaker.is_open:
                 await self._back_off(limiter, error, attempt)
         raise AssertionError("the loop above returns or raises")
+
+    async def _noted(self, make: Callable[[], Awaitable[T]]) -> T:
+        task = asyncio.current_task()
+        self.calling.add(task)
+        try:
+            return await make()
+        finally:
+            self.calling.discard(task)
 
     async def _admission(self, limiter: Limiter, breaker: Breaker, reserve_usd: Decimal | None) -> None:
         while True:

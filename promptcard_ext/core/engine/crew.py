@@ -31,6 +31,7 @@ class Crew:
         self._finished: list[ItemResult] = []
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._finishing: asyncio.TimerHandle | None = None
         self._since_pause = 0
 
     # -- controls ------------------------------------------------------------------------------------------------------
@@ -45,6 +46,19 @@ class Crew:
         self._stopped.set()
         self._halt()
         self._news.set()
+
+    def finish(self, grace_s: float, reason: str) -> None:
+        """Take up no further item; after ``grace_s`` seconds, give up what has no result by then.
+
+        What waits for its turn to call was not paid for, and is given up at once.
+        """
+        if self._finishing is not None or self._stopped.is_set():
+            return
+        self.reason = reason
+        self._finishing = asyncio.get_running_loop().call_later(grace_s, self.stop, reason)
+        for task in self._tasks:
+            if task not in self.trials.under_way:
+                task.cancel()
 
     def hold(self, paused: bool) -> None:
         """Start no further calls, or go on."""
@@ -101,6 +115,8 @@ class Crew:
 
     async def disband(self) -> list[ItemResult]:
         """Cancel whatever still runs, wait until it is gone, and return what is left to tell."""
+        if self._finishing is not None:
+            self._finishing.cancel()
         self._halt()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         left, self._finished = self._finished, []
@@ -113,7 +129,10 @@ class Crew:
     async def _work_through(self) -> None:
         while (item := await self._take()) is not None:
             # In two steps: `_finished` is another list by the time the result is there.
-            results = await self._try(item)
+            try:
+                results = await self._try(item)
+            finally:
+                self.trials.answered.discard(asyncio.current_task())
             self._finished += results
             self._news.set()
             self._since_pause += 1
@@ -131,6 +150,8 @@ class Crew:
         return results
 
     async def _take(self) -> Item | None:
+        if self._finishing is not None:
+            return None
         if not self._claimed:
             async with self._claiming:
                 if not self._claimed:

@@ -41,14 +41,23 @@ class Trials:
 
     Args:
         known: Gives the answer of an item that has one already, which is then only judged.
+
+    Attributes:
+        answered: Tasks whose item has its answer, and waits for its verdicts.
     """
 
     def __init__(
         self, prepared: Prepared, caller: Caller, known: Callable[[Item], Generation | None] | None = None
     ) -> None:
         self.prepared, self.caller, self._known = prepared, caller, known
+        self.answered: set[asyncio.Task[Any] | None] = set()
         self._labels = [card.label for card in prepared.plan.cards]
         self._seeded: dict[tuple[int, int], ModelSettings] = {}
+
+    @property
+    def under_way(self) -> set[asyncio.Task[Any] | None]:
+        """Tasks whose item was called: to give them up now would be to pay for nothing."""
+        return self.caller.calling | self.answered
 
     async def run(self, item: Item) -> Tried:
         """Return the result of one item; whatever breaks is part of it."""
@@ -66,6 +75,7 @@ class Trials:
             message = f"The provider of {plan.models[item.model]} broke: {type(error).__name__}: {error}"
             broken = self.result(item, Outcome.ERROR, reason="provider_crashed", message=f"{message:.500}")
             return Tried(broken, None)
+        self.answered.add(asyncio.current_task())
         answer = self.answer(item, request, generation)
         checks = self.prepared.case(item.case).checklist
         if not checks.graded:

@@ -29,9 +29,15 @@ class SafeText(sa.types.TypeDecorator[str]):
         return None if value is None else pg_restore(value)
 
 
-def tenant() -> sa.Column[Any]:
-    """Return the column that every table of a workspace starts with."""
-    return sa.Column("workspace_id", sa.Uuid, sa.ForeignKey("workspaces.id"), primary_key=True)
+def tenant(*, by_parent: bool = False) -> sa.Column[Any]:
+    """Return the column that every table of a workspace starts with.
+
+    Args:
+        by_parent: Whether the rows that a row refers to make sure that there is such a workspace. A reference of its
+            own would cost a check for each row.
+    """
+    references = () if by_parent else (sa.ForeignKey("workspaces.id"),)
+    return sa.Column("workspace_id", sa.Uuid, *references, primary_key=True)
 
 
 def key() -> sa.Column[Any]:

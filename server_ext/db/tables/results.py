@@ -93,7 +93,7 @@ generations = sa.Table(
 test_executions = sa.Table(
     "test_executions",
     metadata,
-    tenant(),
+    tenant(by_parent=True),
     sa.Column("run_id", sa.Uuid, primary_key=True),
     sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("run_created_at", Timestamp, primary_key=True),

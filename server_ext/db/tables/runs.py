@@ -136,6 +136,7 @@ tasks = sa.Table(
     within("report_id", "reports.id"),
     within("delivery_id", "webhook_deliveries.id", "CASCADE"),
     sa.Index("tasks_delivery_idx", "workspace_id", "delivery_id", postgresql_where=sa.text("delivery_id IS NOT NULL")),
+    sa.Index("tasks_of_run_idx", "workspace_id", "run_id", "id", unique=True),
     sa.Index("tasks_run_idx", "workspace_id", "run_id", "offered_at"),
     sa.Index("tasks_offered_idx", "workspace_id", "offered_at"),
     sa.Index("tasks_held_idx", "workspace_id", postgresql_where=sa.text("state = 'held'::text")),
@@ -151,7 +152,7 @@ tasks = sa.Table(
 attempts = sa.Table(
     "attempts",
     metadata,
-    tenant(),
+    tenant(by_parent=True),
     sa.Column("run_id", sa.Uuid, primary_key=True),
     sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
@@ -162,8 +163,8 @@ attempts = sa.Table(
     measured("claimed_at"),
     sa.Column("closed_at", Timestamp),
     sa.Column("cleared_at", Timestamp),
-    within("run_id", "runs.id"),
-    within("task_id", "tasks.id"),
+    sa.Column("estimate_usd", sa.Numeric),
+    within("run_id task_id", "tasks.run_id id"),
     sa.Index("attempts_open_idx", "workspace_id", "task_id", postgresql_where=sa.text("state = 'open'::text")),
     sa.Index(
         "attempts_unknown_idx",

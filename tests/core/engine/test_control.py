@@ -118,3 +118,43 @@ def test_a_run_that_was_stopped_says_why() -> None:
     control.cancel("the kernel restarts")
     last = run_async(drive(3, Fake(), control))[-1]
     assert (last.cancelled, last.reason) == (True, "the kernel restarts")
+
+
+def test_a_run_that_is_to_finish_answers_what_is_in_flight_and_begins_nothing() -> None:
+    async def main() -> None:
+        control, answer_now = Control(), asyncio.Event()
+
+        async def behave(request: Request, call: int) -> Reply:
+            await answer_now.wait()
+            return Reply("x", 1.0)
+
+        fake = Fake(behave)
+        running = asyncio.ensure_future(drive(50, fake, control, concurrency=20, start_concurrency=3))
+        while len(fake.requests) < 3:
+            await asyncio.sleep(0)
+        control.finish(60, "closing time")
+        answer_now.set()
+        events = await running
+        assert (len(fake.requests), fake.in_flight) == (3, 0)
+        assert sum(isinstance(event, ItemFinished) for event in events) == 3
+        assert (events[-1].cancelled, events[-1].reason) == (True, "closing time")
+
+    run_async(main())
+
+
+def test_what_is_not_answered_in_time_is_given_up() -> None:
+    async def main() -> None:
+        control = Control()
+
+        async def behave(request: Request, call: int) -> Reply:
+            if call == 2:
+                control.finish(0.05)
+                await asyncio.Event().wait()
+            return Reply("x", 1.0)
+
+        fake = Fake(behave)
+        events = await drive(10, fake, control, concurrency=1)
+        assert sum(isinstance(event, ItemFinished) for event in events) == 1
+        assert (len(fake.requests), events[-1].cancelled) == (2, True)
+
+    run_async(main())

@@ -83,7 +83,10 @@ select pc.isolate('run_purses');
 grant select, insert, update on run_purses to pc_app;
 
 -- Somebody said that an item may be called again, whatever became of its earlier calls.
-alter table attempts add column cleared_at timestamptz;
+alter table attempts
+    add column cleared_at timestamptz,
+    -- What was written down as spent, at closed_at, when nobody knew what became of the call. Null again once it is known.
+    add column estimate_usd numeric;
 create index attempts_unknown_idx on attempts (workspace_id, task_id) where state = 'unknown' and cleared_at is null;
 
 -- What the rules say that concern a launch by somebody with some models, or all rules when these are null. Spending is
@@ -159,22 +162,26 @@ begin
             and v.model = case t.scope when 'model' then t.subject else '' end;
 end $$;
 
--- Write down what was spent, by model; the caller has locked the run.
-create function pc.spend(workspace uuid, run uuid, person uuid, models text[], amounts numeric[]) returns void
+-- Write down what was spent, by model, now or at an earlier moment; the caller has locked the run. What was written down
+-- for a call too much is taken back where it was written, for a span may have left that behind, or not yet.
+create function pc.spend(
+    workspace uuid, run uuid, person uuid, models text[], amounts numeric[], moments timestamptz[]
+)
+returns void
 language sql volatile
 set search_path = pg_catalog, public, pc, pg_temp
 begin atomic
     update public.run_reservations as v set spent_usd = v.spent_usd + s.usd
         from (
-            select o.model, o.usd from unnest(models, amounts) as o (model, usd)
+            select o.model, sum(o.usd) as usd from unnest(models, amounts) as o (model, usd) group by o.model
             union all select '', sum(o.usd) from unnest(amounts) as o (usd)
         ) as s
         where v.workspace_id = workspace and v.run_id = run and v.model = s.model;
     -- In one order, so that two who write the same rows wait for each other and no more.
     insert into public.spending as t (workspace_id, at, user_id, model, usd)
-        select workspace, date_bin('5 minutes', statement_timestamp(), 'epoch'),
-            coalesce(person, '00000000-0000-0000-0000-000000000000'), s.model, s.usd
-        from unnest(models, amounts) as s (model, usd) order by s.model
+        select workspace, date_bin('5 minutes', coalesce(s.moment, statement_timestamp()), 'epoch') as step,
+            coalesce(person, '00000000-0000-0000-0000-000000000000'), s.model, sum(s.usd)
+        from unnest(models, amounts, moments) as s (model, usd, moment) group by step, s.model order by step, s.model
         on conflict (workspace_id, at, user_id, model) do update set usd = t.usd + excluded.usd;
 end;
 
@@ -277,10 +284,10 @@ begin atomic
 end;
 
 revoke execute on function pc.spend_state(uuid, uuid, text[], uuid),
-    pc.reserve_spending(uuid, uuid, uuid, jsonb), pc.spend(uuid, uuid, uuid, text[], numeric[]),
+    pc.reserve_spending(uuid, uuid, uuid, jsonb), pc.spend(uuid, uuid, uuid, text[], numeric[], timestamptz[]),
     pc.grant_money(uuid, uuid, uuid, uuid, numeric, numeric, numeric), pc.return_money(uuid, uuid, uuid, numeric),
     pc.charge(uuid, uuid, uuid, numeric), pc.close_purses(uuid, uuid, uuid, numeric) from public;
 grant execute on function pc.spend_state(uuid, uuid, text[], uuid),
-    pc.reserve_spending(uuid, uuid, uuid, jsonb), pc.spend(uuid, uuid, uuid, text[], numeric[]),
+    pc.reserve_spending(uuid, uuid, uuid, jsonb), pc.spend(uuid, uuid, uuid, text[], numeric[], timestamptz[]),
     pc.grant_money(uuid, uuid, uuid, uuid, numeric, numeric, numeric), pc.return_money(uuid, uuid, uuid, numeric),
     pc.charge(uuid, uuid, uuid, numeric), pc.close_purses(uuid, uuid, uuid, numeric) to pc_app;
