@@ -203,6 +203,8 @@ VERBS = {
     "price_overrides": "INSERT SELECT",
     "generations": "INSERT SELECT",
     "test_executions": "INSERT SELECT",
+    "rollup_cases": "INSERT SELECT UPDATE",
+    "rollup_case_days": "INSERT SELECT UPDATE",
     "rollup_hours": "INSERT SELECT UPDATE",
     "rollup_latency": "INSERT SELECT UPDATE",
     "rollup_users": "INSERT SELECT UPDATE",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from server_ext.db.tables.accounts import memberships, user_identities, users, workspaces
+from server_ext.db.tables.analytics import rollup_case_days, rollup_cases
 from server_ext.db.tables.api_tokens import api_tokens
 from server_ext.db.tables.batches import provider_batches
 from server_ext.db.tables.budgets import run_purses, run_reservations, spend_rules, spending
@@ -53,6 +54,8 @@ __all__ = [
     "provider_batches",
     "provider_credentials",
     "reports",
+    "rollup_case_days",
+    "rollup_cases",
     "rollup_hours",
     "rollup_latency",
     "rollup_users",

@@ -123,7 +123,10 @@ test_executions = sa.Table(
     within("card_version_id", "card_versions.id"),
     within("generation_id", "generations.id"),
     sa.Index("test_executions_event_idx", "workspace_id", "run_id", "event_seq"),
-    sa.Index("test_executions_version_idx", "workspace_id", "card_version_id", "model", "completed_at"),
+    sa.Index(
+        "test_executions_completed_idx", "workspace_id", "completed_at", "run_id", "ordinal",
+        postgresql_include="run_created_at card_version_id case_uid model outcome latency_ms cost_usd".split(),
+    ),
     sa.Index("test_executions_generation_idx", "workspace_id", "generation_id"),
     postgresql_partition_by="RANGE (run_created_at)",
 )
