@@ -47,7 +47,7 @@ def middle(number: int) -> float:
 
 
 def _of_cases(table: str, key: tuple[str, ...], latest: tuple[str, ...] = ()) -> str:
-    """Return the statement that adds the rows of ``by_case`` to a table; ``latest`` columns are set and not added to."""
+    """Return the statement that adds the rows of ``by_case`` to a table; columns in ``latest`` are set anew."""
     names = (*key, *latest, *_CASE_SUMS)
     changes = [f"{name} = excluded.{name}" for name in latest]
     changes += [f"{name} = old.{name} + excluded.{name}" for name in _CASE_SUMS]

@@ -52,7 +52,12 @@ def test_results_of_an_older_schema_are_summed_up_by_user_and_case(empty_service
             assert (row.user_id, row.n, row.passed, row.errored) == (by, 3, 2, 1)
             assert (row.tokens_input, row.tokens_output, float(row.cost_usd), row.priced) == (30, 5, 0.25, 2)
             assert row.hour.minute == 0
-            assert (case.card_id, case.case_uid, case.run_id, case.case_position) == (workspace_id, "c", workspace_id, 0)
+            assert (case.card_id, case.case_uid, case.run_id, case.case_position) == (
+                workspace_id,
+                "c",
+                workspace_id,
+                0,
+            )
             for sums in (case, day):
                 assert (sums.n, sums.passed, sums.errored, float(sums.cost_usd), sums.priced) == (3, 2, 1, 0.25, 2)
             assert day.day == row.hour.date()
