@@ -1,15 +1,15 @@
 """A year of executions, loaded month by month as a table that becomes a partition: what `bench.analytics` asks about.
 
-The first workspace has a tenth of all rows, the others share the rest evenly. A run is one card, each of its cases with
-three models, so often that it has 480 items; when runs are made, and by which card, is chance. Latencies are
-log-normal, and each case and each model has its own middle. Answers (``generations``) are left out: no question asks for them. The sums are
-made in one go by the statements that the migration uses on older rows, not by those that go with the write; `check`
-compares them with the rows.
+The first workspace has a tenth of all rows, the others share the rest evenly. A run is one card: each of its cases,
+three models, four times; when runs are made, and by which card, is chance. Latencies are log-normal, and each case and
+each model has its own middle. Answers (``generations``) are left out: no question asks for them. The sums are made in
+one go and not as they are with the write; `bench.analytics` compares them with the rows.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, LiteralString
 
 import psycopg
@@ -18,7 +18,7 @@ CARDS, CASES, ITEMS = 20, 40, 480
 MODELS = ("openai:gpt-4o", "openai:gpt-4o-mini", "ollama:llama3.1:8b", "vllm:mistral-small", "openai:o3-mini")
 TABLES = (
     "prompt_cards", "card_versions", "test_cases", "runs", "run_cases", "test_executions", "rollup_hours",
-    "rollup_latency", "rollup_cases", "rollup_case_days",
+    "rollup_histograms", "rollup_cases", "rollup_case_days",
 )  # fmt: skip
 
 # Ids are made from numbers: the same load has the same rows.
@@ -66,7 +66,9 @@ select r.workspace_id, r.id, r.created_at, i.ordinal, md5('version' || r.card_id
     end,
     case when outcome <> 'error' then 200 + position end,
     case when outcome <> 'error' then 20 + i.ordinal %% 60 end,
-    case when outcome <> 'error' and m.number < 5 then ((200 + position + 4 * i.ordinal %% 60) * m.number)::numeric / 1e7 end,
+    case when outcome <> 'error' and m.number < 5 then
+        ((200 + position + 4 * i.ordinal %% 60) * m.number)::numeric / 1e7
+    end,
     1, 1 + i.ordinal / 500, r.created_at + interval '10 seconds' * (1 + i.ordinal / 160)
 from load_run as r
 cross join (
@@ -74,7 +76,9 @@ cross join (
 ) as i
 join unnest(%(models)s::text[]) with ordinality as m (model, number) on m.number = 1 + (r.first_model + i.slot) %% 5
 cross join lateral (
-    select case when c < 0.80 then 'pass' when c < 0.97 then 'fail' when c < 0.99 then 'error' else 'unscored' end as outcome
+    select
+        case when c < 0.80 then 'pass' when c < 0.97 then 'fail' when c < 0.99 then 'error' else 'unscored' end
+            as outcome
     from (select random() + 0 * i.ordinal as c) as drawn
 ) as o
 where r.created_at >= %(month)s and r.created_at < %(after)s
@@ -88,10 +92,12 @@ insert into rollup_hours
         coalesce(sum(latency_ms), 0), count(latency_ms), sum(tokens_input), sum(tokens_output),
         coalesce(sum(cost_usd), 0), count(cost_usd)
     from test_executions group by 1, 2, 3, 4, 5;
-insert into rollup_latency
-    select workspace_id, date_trunc('hour', completed_at, 'UTC'), card_version_id, model, provider,
-        floor(ln(latency_ms) / ln(1.02::double precision))::integer as bucket, count(*)
-    from test_executions where latency_ms is not null group by 1, 2, 3, 4, 5, 6;
+insert into rollup_histograms
+    select workspace_id, hour, card_version_id, model, provider, array_agg(bucket), array_agg(n) from (
+        select workspace_id, date_trunc('hour', completed_at, 'UTC') as hour, card_version_id, model, provider,
+            floor(ln(latency_ms) / ln(1.02::double precision))::integer as bucket, count(*) as n
+        from test_executions where latency_ms is not null group by 1, 2, 3, 4, 5, 6
+    ) as counted group by 1, 2, 3, 4, 5;
 insert into rollup_case_days
     select e.workspace_id, (e.completed_at at time zone 'UTC')::date, v.card_id, e.case_uid, {counts},
         coalesce(sum(e.latency_ms), 0), count(e.latency_ms), coalesce(sum(e.cost_usd), 0), count(e.cost_usd)
@@ -134,7 +140,7 @@ def load(owner: psycopg.Connection, workspaces: list[Any], rows: int) -> int:
         for statement in f"{_PLACES}{_RUNS}".split(";\n"):
             if statement.strip():
                 owner.execute(statement, given)
-        for month, after in zip(begins, begins[1:], strict=False):
+        for month, after in pairwise(begins):
             _add(owner, given | {"month": month, "after": after})
         owner.execute("analyze test_executions")
         owner.execute(_SUMS)

@@ -24,7 +24,6 @@ from promptcard_ext.core.contract.analytics import (
 )
 from promptcard_ext.core.contract.page import Page
 
-
 ALL = ExecutionFilter()
 
 

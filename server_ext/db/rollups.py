@@ -74,16 +74,26 @@ def _upsert(table: str, key: tuple[str, ...], values: dict[str, str], sums: dict
 
 
 _OF_ROW = {name: name for name in _KEY} | {"hour": "date_trunc('hour', completed_at, 'UTC')"}
+_BY = ", ".join(_KEY)
+_HISTOGRAMS = f"""
+    insert into rollup_histograms as old ({_BY}, buckets, counts)
+    select {_BY}, array_agg(bucket order by bucket), array_agg(n order by bucket) from (
+        select {", ".join(f"{value} as {name}" for name, value in _OF_ROW.items())}, {_BUCKET} as bucket, count(*) as n
+        from stored where latency_ms is not null group by 1, 2, 3, 4, 5, 6
+    ) as counted group by {_BY} order by {_BY}
+    on conflict ({_BY}) do update set (buckets, counts) = (
+        select array_agg(bucket order by bucket), array_agg(n order by bucket) from (
+            select bucket, sum(n)::bigint as n from (
+                select * from unnest(old.buckets, old.counts)
+                union all select * from unnest(excluded.buckets, excluded.counts)
+            ) as both_ (bucket, n) group by bucket
+        ) as added
+    )
+"""  # noqa: S608  All of it stands in this file.
 STATEMENTS = {
     "hours": _upsert("rollup_hours", _KEY, _OF_ROW, _SUMS | _LATENCY),
     "users": _upsert("rollup_users", _USER_KEY, _OF_ROW | {"user_id": "cast(%(user_id)s as uuid)"}, _SUMS),
-    "latencies": _upsert(
-        "rollup_latency",
-        (*_KEY, "bucket"),
-        _OF_ROW | {"bucket": _BUCKET},
-        {"n": "count(*)"},
-        " where latency_ms is not null",
-    ),
+    "histograms": _HISTOGRAMS,
     # A batch is of one run and of one moment: it has one day.
     "by_case": (
         f"select s.workspace_id, v.card_id, s.case_uid, s.run_id, min(s.case_position) as case_position,"  # noqa: S608

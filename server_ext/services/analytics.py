@@ -23,8 +23,8 @@ from server_ext.db.tables import (
     prompt_cards,
     rollup_case_days,
     rollup_cases,
+    rollup_histograms,
     rollup_hours,
-    rollup_latency,
     run_cases,
     test_cases,
 )
@@ -130,7 +130,7 @@ def latency(scope: Scope, query: LatencyQuery) -> Latencies:
     since, until = days(query.since, query.until)
     begins, ends = (datetime.combine(day, time.min, UTC) for day in (since, until + timedelta(days=1)))
     wanted = {}
-    for table in (rollup_hours, rollup_latency):
+    for table in (rollup_hours, rollup_histograms):
         where = [table.c.workspace_id == scope.workspace_id, table.c.hour >= begins, table.c.hour < ends]
         if query.card is not None:
             v = card_versions.c
@@ -142,7 +142,7 @@ def latency(scope: Scope, query: LatencyQuery) -> Latencies:
             where.append(table.c.model == query.model)
         wanted[table] = sa.and_(*where)
     counted = scope.connection.execute(_counted(scope, query, wanted[rollup_hours])).all()
-    ranks = {row.key: row for row in scope.connection.execute(_ranked(scope, query, wanted[rollup_latency]))}
+    ranks = {row.key: row for row in scope.connection.execute(_ranked(scope, query, wanted[rollup_histograms]))}
     names = _card_names(scope) if query.group_by == "card" else {}
     return Latencies(since, until, query.group_by, [_latency(row, ranks.get(row.key), names) for row in counted])
 
@@ -176,10 +176,15 @@ def _counted(scope: Scope, query: LatencyQuery, where: sa.ColumnElement[bool]) -
 
 def _ranked(scope: Scope, query: LatencyQuery, where: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """Return the query for the bucket in which the latency of each rank lies."""
-    t = rollup_latency.c
-    buckets = sa.select(_key(rollup_latency, query.group_by), t.bucket, sa.func.sum(t.n).label("n"))
-    buckets = buckets.select_from(_of(scope, rollup_latency, query.group_by)).where(where)
-    b = buckets.group_by(sa.text("1"), t.bucket).cte("buckets")
+    t = rollup_histograms
+    counted = (
+        sa.func.unnest(t.c.buckets, t.c.counts)
+        .table_valued(sa.column("bucket", sa.Integer), sa.column("n", sa.BigInteger))
+        .render_derived(name="counted")
+    )
+    buckets = sa.select(_key(t, query.group_by), counted.c.bucket, sa.func.sum(counted.c.n).label("n"))
+    buckets = buckets.select_from(_of(scope, t, query.group_by).join(counted, sa.true())).where(where)
+    b = buckets.group_by(sa.text("1"), counted.c.bucket).cte("buckets")
     upto = sa.func.sum(b.c.n).over(partition_by=b.c.key, order_by=b.c.bucket)
     total = sa.func.sum(b.c.n).over(partition_by=b.c.key)
     r = sa.select(b.c.key, b.c.bucket, upto.label("upto"), total.label("total")).cte("ranked")

@@ -1,7 +1,7 @@
 """Executions of all runs, by whatever they have in common: listed, summed up, or by case.
 
-What is filtered and summed up stands in ``test_executions_completed_idx``: of the rows themselves only those of the page
-that is shown are looked at.
+What is filtered and summed up stands in ``test_executions_completed_idx``: of the rows themselves only those of the
+page that is shown are looked at.
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ VERBS = {
     "rollup_cases": "INSERT SELECT UPDATE",
     "rollup_case_days": "INSERT SELECT UPDATE",
     "rollup_hours": "INSERT SELECT UPDATE",
-    "rollup_latency": "INSERT SELECT UPDATE",
+    "rollup_histograms": "INSERT SELECT UPDATE",
     "rollup_users": "INSERT SELECT UPDATE",
     "analytics_events": "INSERT SELECT",
     "performance_metrics": "INSERT SELECT",

@@ -165,16 +165,16 @@ rollup_hours = sa.Table(
     within("card_version_id", "card_versions.id"),
 )
 
-rollup_latency = sa.Table(
-    "rollup_latency",
+rollup_histograms = sa.Table(
+    "rollup_histograms",
     metadata,
     tenant(),
     sa.Column("hour", Timestamp, primary_key=True),
     sa.Column("card_version_id", sa.Uuid, primary_key=True),
     short("model", primary_key=True),
     short("provider", primary_key=True),
-    sa.Column("bucket", sa.Integer, primary_key=True, autoincrement=False),
-    counter("n", sa.BigInteger),
+    sa.Column("buckets", sa.ARRAY(sa.Integer), nullable=False),
+    sa.Column("counts", sa.ARRAY(sa.BigInteger), nullable=False),
     within("card_version_id", "card_versions.id"),
 )
 

@@ -40,6 +40,29 @@ create table rollup_case_days (
     primary key (workspace_id, day, card_id, case_uid)
 ) with (fillfactor = 90);
 
+-- As rollup_hours: how many latencies lie in which bucket. In place of rollup_latency, which had a row for each bucket and
+-- so nearly one for each execution.
+create table rollup_histograms (
+    workspace_id uuid not null references workspaces (id),
+    hour timestamptz not null,
+    card_version_id uuid not null,
+    model text not null,
+    provider text not null,
+    buckets integer[] not null,
+    counts bigint[] not null,
+    primary key (workspace_id, hour, card_version_id, model, provider),
+    foreign key (workspace_id, card_version_id) references card_versions (workspace_id, id),
+    check (cardinality(buckets) = cardinality(counts))
+);
+alter table rollup_latency no force row level security;
+insert into rollup_histograms
+select workspace_id, hour, card_version_id, model, provider, array_agg(bucket order by bucket),
+    array_agg(n order by bucket)
+from rollup_latency group by 1, 2, 3, 4, 5;
+drop table rollup_latency;
+select pc.isolate('rollup_histograms');
+grant select, insert, update on rollup_histograms to pc_app;
+
 -- What there is already. Row security is forced on the owner, too; only here, and until it is forced again, it is not.
 alter table card_versions no force row level security;
 alter table test_executions no force row level security;
