@@ -22,6 +22,7 @@ from promptcard_ext.core.contract.analytics import (
     FoundCaseQuery,
 )
 from promptcard_ext.core.contract.page import Page
+from promptcard_ext.core.errors import CardError
 from promptcard_ext.core.results import Outcome
 from server_ext.db.tables import card_versions, test_executions
 from server_ext.services.analytics import PERCENTILES, first_cases
@@ -30,6 +31,7 @@ from server_ext.services.runs import card_id_of
 from server_ext.services.scope import Scope
 
 BEGINNING = 200
+MAX_USD, MAX_DECIMALS = 1_000_000_000, 20
 _e, _v = test_executions.c, card_versions.c
 _OUTCOMES = {"passed": "pass", "failed": "fail", "errored": "error", "unscored": "unscored"}
 _KEY = ("completed_at", "run_id", "ordinal")
@@ -44,7 +46,7 @@ def list_executions(scope: Scope, query: ExecutionQuery) -> Page[ExecutionHead]:
 
     Raises:
         NotFound: There is no such card.
-        CardError: The cursor is none (``cursor_invalid``).
+        CardError: The cursor is none (``cursor_invalid``), or the filter makes no sense (``request_invalid``).
     """
     scope.require("test:read")
     shown = sa.select(*(_e[name] for name in (*_KEY, "run_created_at"))).where(*_filters(scope, query))
@@ -69,6 +71,7 @@ def sums(scope: Scope, query: ExecutionFilter) -> ExecutionSums:
 
     Raises:
         NotFound: There is no such card.
+        CardError: The filter makes no sense (``request_invalid``).
     """
     scope.require("analytics:read")
     ranks = sa.func.percentile_disc(sa.cast(list(PERCENTILES.values()), sa.ARRAY(sa.Double)))
@@ -93,6 +96,7 @@ def cases(scope: Scope, query: FoundCaseQuery) -> CaseRows:
 
     Raises:
         NotFound: There is no such card.
+        CardError: The filter makes no sense (``request_invalid``).
     """
     scope.require("analytics:read")
     # By version first: a card has few, and is looked up once for each.
@@ -140,11 +144,13 @@ def _filters(scope: Scope, query: ExecutionFilter) -> Iterator[sa.ColumnElement[
         yield _e.completed_at >= query.completed_after
     if query.completed_before is not None:
         yield _e.completed_at < query.completed_before
-        yield _e.run_created_at < query.completed_before  # leaves whole months out
     if query.min_latency_ms is not None:
         yield _e.latency_ms >= query.min_latency_ms
     if query.min_cost_usd is not None:
-        yield _e.cost_usd >= query.min_cost_usd
+        usd = query.min_cost_usd
+        if not (usd.is_finite() and 0 <= usd <= MAX_USD and int(usd.as_tuple().exponent) >= -MAX_DECIMALS):
+            raise CardError(f"'min_cost_usd' is {usd}; it is a sum of money.", code="request_invalid")
+        yield _e.cost_usd >= usd
 
 
 def _head(row: Any) -> ExecutionHead:

@@ -15,7 +15,6 @@ CaseOrder = Literal["slowest", "dearest", "failing", "most"]
 LatencyGroup = Literal["total", "day", "card", "model"]
 CardRef = Annotated[str, Meta(max_length=255)]
 ModelRef = Annotated[str, Meta(max_length=2500)]
-Amount = Annotated[Decimal, Meta(ge=0, le=1_000_000_000)]
 Milliseconds = Annotated[float, Meta(ge=0, le=1e12)]
 
 
@@ -58,7 +57,7 @@ class ExecutionFilter(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     completed_after: Annotated[datetime, Meta(tz=True)] | None = None
     completed_before: Annotated[datetime, Meta(tz=True)] | None = None
     min_latency_ms: Milliseconds | None = None
-    min_cost_usd: Amount | None = None
+    min_cost_usd: Decimal | None = None
 
 
 class FoundCaseQuery(ExecutionFilter, frozen=True, forbid_unknown_fields=True, kw_only=True):
