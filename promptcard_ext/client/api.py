@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from promptcard_ext.client.account import Account
+from promptcard_ext.client.analytics import Analytics
 from promptcard_ext.client.audit import Audit
 from promptcard_ext.client.budgets import Budgets
 from promptcard_ext.client.cards import Cards
@@ -71,6 +72,7 @@ class WorkspaceApi:
         self.price_overrides = PriceOverrides(*place)
         self.budgets = Budgets(*place)
         self.usage = UsageSums(*place)
+        self.analytics = Analytics(*place)
         self.queue = QueueView(*place)
         self.audit = Audit(*place)
         self.reports = Reports(*place)

@@ -8,6 +8,7 @@ from typing import Any
 from jupyter_server.utils import url_path_join
 
 from server_ext.api import (
+    analytics,
     api_tokens,
     audit,
     auth,
@@ -59,6 +60,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *prices.operations.all,
     *budgets.operations.all,
     *usage.operations.all,
+    *analytics.operations.all,
     *queue.operations.all,
     *audit.operations.all,
     *reports.operations.all,

@@ -16,6 +16,7 @@ from promptcard_ext.client.session import Session
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.contract.accounts import ExchangeSpec
+from promptcard_ext.core.contract.analytics import ExecutionFilter
 from promptcard_ext.core.contract.api_tokens import ApiTokenSpec
 from promptcard_ext.core.contract.budgets import BudgetSpec
 from promptcard_ext.core.contract.cards import CardPatch
@@ -24,6 +25,7 @@ from promptcard_ext.core.contract.invitations import Acceptance, InvitationSpec
 from promptcard_ext.core.contract.runs import RunSpec
 from promptcard_ext.core.contract.workspaces import WorkspacePatch
 from promptcard_ext.core.errors import CardError, Conflict, Denied, NotFound, OverBudget, Unauthenticated
+from promptcard_ext.core.results import Outcome
 from server_ext.db.engine import Database
 from server_ext.services import accounts, invitations
 from server_ext.services import tasks as task_service
@@ -146,6 +148,9 @@ def test_what_owners_do(api: WorkspaceApi, tenant: Tenant) -> None:
     assert api.audit.head().seq == next(iter(api.audit.list())).seq
     assert api.audit.verify().problem is None
     assert api.usage.get(group_by="model").rows == []
+    assert api.analytics.cases() == api.analytics.found_cases() == list(api.analytics.executions()) == []
+    assert api.analytics.latency(group_by="card").rows == []
+    assert api.analytics.sums(ExecutionFilter(outcome=Outcome.FAIL)).items == 0
     assert api.queue.get().waiting == 0
     assert next(api.prices.list()).input_per_mtok is not None
 

@@ -143,7 +143,10 @@ def fill_workspace(connection: sa.Connection, workspace_id: uuid.UUID) -> None:
     )  # fmt: skip
     hour = {"hour": run.created_at, "card_version_id": version.id, "model": "m", "provider": "p"}
     add(tables.rollup_hours, **hour, n=1)
-    add(tables.rollup_latency, **hour, bucket=10, n=1)
+    add(tables.rollup_histograms, **hour, buckets=[10], counts=[1])
+    case = {"card_id": card.id, "case_uid": "c" * 64}
+    add(tables.rollup_cases, **case, run_id=run.id, case_position=0, n=1)
+    add(tables.rollup_case_days, **case, day=run.created_at.date(), n=1)
     add(tables.rollup_users, hour=run.created_at, user_id=user_id, n=1)
     add(
         tables.price_overrides,

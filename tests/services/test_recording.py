@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from promptcard_ext.core.results import Generation, ItemResult, Outcome, Tokens, Verdict
 from server_ext.db import rollups
 from server_ext.db.ids import new_id
-from server_ext.db.tables import attempts, generations, rollup_hours, rollup_latency, runs, test_executions
+from server_ext.db.tables import attempts, generations, rollup_histograms, rollup_hours, runs, test_executions
 from server_ext.services import items, recording, shards
 from server_ext.services import tasks as task_service
 from server_ext.services.recording import Recorded
@@ -70,7 +70,7 @@ def check_sums(tenant: Tenant, run_id: str, ordinals: set[int]) -> None:
         rows = scope.connection.execute(sa.select(test_executions).where(e.run_id == UUID(run_id))).all()
         run = scope.connection.execute(sa.select(runs).where(runs.c.id == UUID(run_id))).one()
         hours = scope.connection.execute(sa.select(rollup_hours)).all()
-        buckets = scope.connection.execute(sa.select(sa.func.sum(rollup_latency.c.n))).scalar_one()
+        histograms = scope.connection.execute(sa.select(rollup_histograms.c.counts)).scalars().all()
     assert sorted(row.ordinal for row in rows) == sorted(ordinals)
     costs = [row.cost_usd for row in rows if row.cost_usd is not None]
     assert (run.recorded, run.priced, run.cost_usd) == (len(rows), len(costs), sum(costs))
@@ -80,7 +80,7 @@ def check_sums(tenant: Tenant, run_id: str, ordinals: set[int]) -> None:
         assert sum(getattr(hour, column) for hour in hours) == expected
     latencies = [row.latency_ms for row in rows if row.latency_ms is not None]
     assert sum(hour.n for hour in hours) == len(rows)
-    assert sum(hour.latency_n for hour in hours) == len(latencies) == (buckets or 0)
+    assert sum(hour.latency_n for hour in hours) == len(latencies) == sum(map(sum, histograms))
     assert sum(hour.latency_ms_sum for hour in hours) == pytest.approx(sum(latencies))
     assert sum(hour.cost_usd for hour in hours) == sum(costs)
     assert sum(hour.tokens_input for hour in hours) == sum(row.tokens_input or 0 for row in rows)
@@ -217,6 +217,6 @@ def test_latencies_are_counted_in_the_buckets_that_they_belong_to(tenant: Tenant
     with tenant.database.transaction(tenant.id) as connection:
         recording.record(connection, lease, batch)
     with tenant.scope() as scope:
-        query = sa.select(rollup_latency.c.bucket, rollup_latency.c.n)
-        found = {row.bucket: row.n for row in scope.connection.execute(query)}
+        (row,) = scope.connection.execute(sa.select(rollup_histograms)).all()
+    found = dict(zip(row.buckets, row.counts, strict=True))
     assert found == Counter(map(rollups.bucket, latencies))

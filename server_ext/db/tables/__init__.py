@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from server_ext.db.tables.accounts import memberships, user_identities, users, workspaces
+from server_ext.db.tables.analytics import rollup_case_days, rollup_cases
 from server_ext.db.tables.api_tokens import api_tokens
 from server_ext.db.tables.batches import provider_batches
 from server_ext.db.tables.budgets import run_purses, run_reservations, spend_rules, spending
@@ -18,8 +19,8 @@ from server_ext.db.tables.results import (
     generations,
     price_book,
     price_overrides,
+    rollup_histograms,
     rollup_hours,
-    rollup_latency,
     rollup_users,
     test_executions,
 )
@@ -53,8 +54,10 @@ __all__ = [
     "provider_batches",
     "provider_credentials",
     "reports",
+    "rollup_case_days",
+    "rollup_cases",
+    "rollup_histograms",
     "rollup_hours",
-    "rollup_latency",
     "rollup_users",
     "run_cases",
     "run_events",
