@@ -15,7 +15,7 @@ from server_ext.jobs.queue import Doorbell
 from server_ext.services import tasks
 
 log = logging.getLogger("promptcards.relay")
-ENOUGH_WAITING = 50
+MOST_BELLS = 50
 
 
 class Relay:
@@ -23,11 +23,11 @@ class Relay:
 
     Args:
         sweep_s: How often to look for tasks that wait or whose lease ran out.
-        patience_s: How long a task may wait before it is rung for again.
+        patience_s: How long a task may wait, without a bell in the queue, before it is rung for again.
     """
 
     def __init__(
-        self, database: Database, doorbell: Doorbell, *, sweep_s: float = 5.0, patience_s: float = 30.0
+        self, database: Database, doorbell: Doorbell, *, sweep_s: float = 5.0, patience_s: float = 2.0
     ) -> None:
         self._database, self._doorbell = database, doorbell
         self._sweep_s, self._patience_s = sweep_s, patience_s
@@ -67,7 +67,7 @@ class Relay:
             self._wake.clear()
 
     def _sweep(self) -> None:
-        # As long as bells wait, workers are busy, not deaf: ringing again would only make the queue longer each time.
-        if self._doorbell.waiting() < ENOUGH_WAITING:
-            for note in tasks.overdue(self._database, self._patience_s):
+        # As long as a bell waits, workers are busy, not deaf: ringing again would only make the queue longer each time.
+        if not self._doorbell.waiting():
+            for note in tasks.overdue(self._database, self._patience_s, MOST_BELLS):
                 self._doorbell.ring(note)

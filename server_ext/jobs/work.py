@@ -45,7 +45,7 @@ def _do_next() -> bool:
     lease = tasks.claim_next(context.database, context.worker, context.lease_s)
     if lease is None:
         return False
-    heartbeat = Heartbeat(context.database, lease, context.lease_s)
+    heartbeat = Heartbeat(context.lease_database, lease, context.lease_s)
     with heartbeat:
         _carry_out(context, lease, heartbeat)
     return True

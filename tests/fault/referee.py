@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import subprocess
 import sys
@@ -37,6 +38,8 @@ class Server:
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._latency_s = latency_s
         self._plan: list[dict[str, Any]] = []
+        self._given, self._most = 0, math.inf
+        self._more = asyncio.Condition()
 
     async def serve(self) -> None:
         """Take calls on a free port, which is printed, until the process is ended."""
@@ -64,11 +67,20 @@ class Server:
             self._plan, self._latency_s = asked["faults"], asked["latency_s"]
             faults.send(writer, b"{}")
             return
+        if path == "/most":
+            async with self._more:
+                self._most = math.inf if asked["answers"] is None else asked["answers"]
+                self._more.notify_all()
+            faults.send(writer, b"{}")
+            return
         text = faults.text_of(asked)
         line = json.dumps({"text": text, "model": asked.get("model"), "at": time.time()})
         os.write(self._log, line.encode() + b"\n")
         if self._latency_s:
             await asyncio.sleep(self._latency_s)
+        async with self._more:
+            await self._more.wait_for(lambda: self._given < self._most)
+            self._given += 1
         await self._fault_for(text)(writer, asked)
 
     def _fault_for(self, text: str) -> faults.Fault:
@@ -98,8 +110,15 @@ class Referee:
     def plan(self, *planned: tuple[str, str, int], latency_s: float = 0.0) -> None:
         """Let calls whose prompt holds a text meet a fault, so many times: ``(text, fault, times)``."""
         wanted = [{"match": match, "fault": fault, "times": times} for match, fault, times in planned]
-        body = json.dumps({"faults": wanted, "latency_s": latency_s}).encode()
-        with urlopen(Request(f"http://127.0.0.1:{self.port}/plan", body, method="POST"), timeout=10) as answer:
+        self._tell("plan", {"faults": wanted, "latency_s": latency_s})
+
+    def allow(self, answers: int | None) -> None:
+        """Let so many answers be given in all; who asks for more waits. None sets no limit."""
+        self._tell("most", {"answers": answers})
+
+    def _tell(self, path: str, what: dict[str, Any]) -> None:
+        request = Request(f"http://127.0.0.1:{self.port}/{path}", json.dumps(what).encode(), method="POST")
+        with urlopen(request, timeout=10) as answer:
             answer.read()
 
     def calls(self) -> Counter[tuple[str, str]]:
