@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.fault import storm, sweep
+from tests.fault import host_loss, storm, sweep
 
 
 def main() -> int:
@@ -14,6 +14,7 @@ def main() -> int:
     commands = parser.add_subparsers(required=True)
     storm.add(commands)
     sweep.add(commands)
+    host_loss.add(commands)
     arguments = parser.parse_args()
     return int(arguments.command(arguments))
 
