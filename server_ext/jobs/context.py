@@ -8,7 +8,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from server_ext.db.engine import Database
+from server_ext.db.engine import SILENCE_S, Database
 from server_ext.keys import KeyRing
 from server_ext.settings import Settings
 
@@ -44,6 +44,7 @@ class Context:
     home: Path = field(default_factory=lambda: Settings.from_environment().home)
     _pid: int = 0
     _database: Database | None = field(default=None, repr=False)
+    _lease_database: Database | None = field(default=None, repr=False)
     _redis: Redis | None = field(default=None, repr=False)
 
     @property
@@ -51,8 +52,21 @@ class Context:
         """The database."""
         self._check_process()
         if self._database is None:
-            self._database = Database(self.database_url, pool_size=4, keys=self.keys)
+            # A worker that vanished in a transaction holds locks until its lease has run out, not longer.
+            silence_s = min(SILENCE_S, self.lease_s / 2)
+            self._database = Database(self.database_url, pool_size=4, keys=self.keys, silence_s=silence_s)
         return self._database
+
+    @property
+    def lease_database(self) -> Database:
+        """The database by connections of its own, for renewals: they wait for nobody, and not for long."""
+        self._check_process()
+        if self._lease_database is None:
+            half_s = self.lease_s / 2
+            self._lease_database = Database(
+                self.database_url, pool_size=4, statement_timeout_s=half_s, silence_s=min(SILENCE_S, half_s)
+            )
+        return self._lease_database
 
     @property
     def redis(self) -> Redis:
@@ -65,9 +79,10 @@ class Context:
     def _check_process(self) -> None:
         if self._pid != os.getpid():
             # After a fork the parent's objects are dropped, not closed: closing would end the parent's connections.
-            if self._database is not None:
-                self._database.dispose_after_fork()
-            self._pid, self._database, self._redis = os.getpid(), None, None
+            for database in (self._database, self._lease_database):
+                if database is not None:
+                    database.dispose_after_fork()
+            self._pid, self._database, self._lease_database, self._redis = os.getpid(), None, None, None
 
 
 _current: Context | None = None

@@ -22,6 +22,11 @@ INTERVAL_S = 0.5  # also how soon a cancellation or a pause is noticed
 class Heartbeat:
     """Renews a lease from a thread of its own, so that a busy event loop cannot make it late.
 
+    A second thread looks at the time only: a database that says nothing at all keeps the first one waiting.
+
+    Args:
+        database: Best one that nobody else uses, so that no renewal waits for a connection.
+
     Attributes:
         reason: Why to stop: ``lost`` (another worker has the task, or no database for half the lease),
             ``cancelled`` and ``paused`` (by a user), ``drain`` (this worker shuts down), ``budget`` (the run has got
@@ -35,7 +40,9 @@ class Heartbeat:
         self._obey: Callable[[Orders], None] | None = None
         self._listeners: list[Callable[[], None]] = []
         self._ended = threading.Event()
+        self._renewed = time.monotonic()
         self._thread = threading.Thread(target=self._beat, name="promptcards-heartbeat", daemon=True)
+        self._fence = threading.Thread(target=self._watch, name="promptcards-fence", daemon=True)
 
     @property
     def hands_back(self) -> bool:
@@ -63,11 +70,14 @@ class Heartbeat:
     def start(self) -> None:
         """Begin to beat."""
         self._thread.start()
+        self._fence.start()
 
     def close(self) -> None:
         """Stop beating, and wait until that is so."""
         self._ended.set()
-        self._thread.join(timeout=10)
+        self._fence.join()
+        # One that waits for a silent database is left alone: it ends when its connection does.
+        self._thread.join(timeout=0 if self.reason == "lost" else 10)
 
     def __enter__(self) -> Heartbeat:
         self.start()
@@ -79,35 +89,44 @@ class Heartbeat:
         self.close()
 
     def _beat(self) -> None:
-        renewed = time.monotonic()
         interval = min(INTERVAL_S, self._lease_s / 3)
         parent = os.getppid()
-        while not self._ended.wait(interval):
+        while not self._ended.wait(interval) and self.reason != "lost":
             if os.getppid() != parent:
                 # The worker that forked us was killed. Nobody looks after us any more: hand the task to one who is.
                 parent = os.getppid()
                 os.kill(os.getpid(), drain.SIGNAL)
+            asked = time.monotonic()
             try:
                 status = tasks.renew(self._database, self._lease, self._lease_s)
             except Unavailable:
-                # Without a database nobody can tell us that the lease is gone: stop well before it may be.
-                if time.monotonic() - renewed > self._lease_s / 2:
-                    return self._stop("lost")
-                continue
+                continue  # for how long, says the other thread
             except Exception:
                 # Without renewals the task is somebody else's soon: better to stop than to do it twice.
                 log.exception("The lease on task %s could not be renewed", self._lease.task_id)
                 return self._stop("lost")
             if status is None:
                 return self._stop("lost")
+            # Not when the answer came: that may have taken long, and the lease counts from before it.
+            self._renewed = asked
             if status == "cancelling":
                 self._stop("cancelled")
             elif status in ("pausing", "paused"):
                 self._stop("paused")
             else:
                 self._pass_on()
-            renewed = time.monotonic()
         return None
+
+    def _watch(self) -> None:
+        """Stop when there was no renewal for half the lease.
+
+        Without a database nobody can tell us that the lease is gone: stop well before it may be.
+        """
+        while (left := self._renewed + self._lease_s / 2 - time.monotonic()) > 0:
+            if self._ended.wait(left):
+                return
+        log.warning("No database for half the lease on task %s: its calls end here.", self._lease.task_id)
+        self._stop("lost")
 
     def _pass_on(self) -> None:
         if self._obey is None:

@@ -64,7 +64,7 @@ class Stint:
                 raise end
 
     def _begin(self, lease: tasks.Lease, ran_out: asyncio.Event) -> asyncio.Task[None]:
-        heartbeat = Heartbeat(self._context.database, lease, self._context.lease_s)
+        heartbeat = Heartbeat(self._context.lease_database, lease, self._context.lease_s)
         heartbeat.start()
         task = asyncio.create_task(self._carry_out(lease, heartbeat, ran_out))
         self._at[task] = heartbeat

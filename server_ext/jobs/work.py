@@ -53,7 +53,7 @@ def _carry_out(context: Context, lease: tasks.Lease, until: float) -> None:
     if lease.kind == "run_shard":
         stint.run(context, lease, until)
     else:
-        with Heartbeat(context.database, lease, context.lease_s) as heartbeat:
+        with Heartbeat(context.lease_database, lease, context.lease_s) as heartbeat:
             _do_at_once(context, lease, heartbeat)
 
 

@@ -72,7 +72,7 @@ def work_forever(
     drain.install()
     # The relay's threads and connections live in this process only; a forked job opens its own.
     doorbell = Doorbell(redis_url)
-    relay = Relay(setting.database, doorbell, sweep_s=min(5.0, lease_s / 2), patience_s=max(10.0, lease_s))
+    relay = Relay(setting.database, doorbell, sweep_s=min(5.0, lease_s / 4), home=setting.home)
     relay.start()
     connection = Redis.from_url(redis_url)
     worker = PromptCardsWorker(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.fault import storm
+from tests.fault import host_loss, storm, sweep
 
 
 def main() -> int:
@@ -13,6 +13,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fault", description="Do harm, and look at what is left.")
     commands = parser.add_subparsers(required=True)
     storm.add(commands)
+    sweep.add(commands)
+    host_loss.add(commands)
     arguments = parser.parse_args()
     return int(arguments.command(arguments))
 

@@ -17,9 +17,9 @@ MODEL = "openai:refereed"
 def lead_to(tenant: Tenant, referee: Referee) -> None:
     """Let a workspace call a referee, and give its model a price."""
     price = PriceOverrideSpec(
-        f"openai@127.0.0.1:{referee.port}", "refereed", Decimal(2), Decimal(8), date(2020, 1, 1), "test"
+        f"openai@{referee.host}:{referee.port}", "refereed", Decimal(2), Decimal(8), date(2020, 1, 1), "test"
     )
     with tenant.scope() as scope:
-        network_rules.create(scope, NewNetworkRule("127.0.0.1", referee.port), "*")
+        network_rules.create(scope, NewNetworkRule(referee.host, referee.port), "*")
         credentials.create(scope, NewCredential("openai", base_url=referee.url, key="sk-referee"))
         price_overrides.create(scope, price)

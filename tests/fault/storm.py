@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 import psutil
+import sqlalchemy as sa
 
 from server_ext import embedded
 from server_ext.db.engine import Database
+from server_ext.db.tables import attempts
 from server_ext.embedded import postgres, valkey
 from server_ext.embedded.home import Home, open_home
 from server_ext.keys import load_ring
@@ -35,25 +38,32 @@ class Weather:
     """How bad it is.
 
     Attributes:
-        kill_every_s: Mean time between two kills.
+        kill_every_s: Mean time between two kills, as long as somebody is at work.
         orphans: Share of kills of a worker that leave its job alive. Of the others half take both, half the job.
-        pg_restart_s: Shortest and longest time between two ends of PostgreSQL; None for no end.
+        pg_restart_s: Shortest and longest time between two ends of PostgreSQL.
         redis: What becomes of Redis, in turn: ``flushall``, ``kill9``.
-        kills, restarts: How many at least, if the run lasts; the storm is over after so many.
+        redis_s: Shortest and longest time between two of these.
+        kills, restarts: How many.
     """
 
-    executions: int = 1000
+    executions: int = 10_000
     workers: int = 6
     concurrency: int = 16
     latency_s: float = 0.05
     lease_s: float = 3.0
-    kill_every_s: float = 0.3
-    orphans: float = 0.5
-    pg_restart_s: tuple[float, float] | None = None
-    redis: tuple[str, ...] = ()
-    kills: int = 40
-    restarts: int = 3
-    give_up_s: float = 600.0
+    kill_every_s: float = 0.6
+    orphans: float = 0.4
+    pg_restart_s: tuple[float, float] = (6.0, 12.0)
+    redis: tuple[str, ...] = ("flushall", "kill9") * 3
+    redis_s: tuple[float, float] = (20.0, 40.0)
+    kills: int = 300
+    restarts: int = 20
+    give_up_s: float = 900.0
+
+    @property
+    def faults(self) -> int:
+        """How much harm is done in all."""
+        return self.kills + self.restarts + len(self.redis)
 
 
 @dataclass
@@ -62,13 +72,14 @@ class Toll:
 
     seed: int
     kills: dict[str, int] = field(default_factory=lambda: {"worker": 0, "job": 0, "both": 0})
-    deaths_at_work: int = 0
     restarts: int = 0
     redis: int = 0
     seconds: float = 0.0
     recorded: int = 0
     calls: int = 0
     surplus: int = 0
+    unknown: int = 0
+    late: int = 0
     status: str = ""
     wrong: list[str] = field(default_factory=list)
 
@@ -76,21 +87,24 @@ class Toll:
         killed = ", ".join(f"{number} {what}" for what, number in self.kills.items())
         return (
             f"seed {self.seed}: {self.status}, {self.recorded} recorded in {self.seconds:.1f} s; "
-            f"{sum(self.kills.values())} kills ({killed}; {self.deaths_at_work} at work), "
+            f"{sum(self.kills.values())} kills ({killed}), "
             f"{self.restarts} ends of PostgreSQL, {self.redis} of Redis; "
-            f"{self.calls} calls, {self.surplus} surplus; {len(self.wrong)} violations"
+            f"{self.calls} calls, {self.surplus} surplus; {self.unknown} attempts unknown, {self.late} late; "
+            f"{len(self.wrong)} violations"
         )
 
 
 class Storm:
-    """One storm over one run."""
+    """One storm over one run.
 
-    def __init__(self, weather: Weather, seed: int, settings: Settings, stack: ExitStack) -> None:
-        self._weather, self._settings, self._stack = weather, settings, stack
+    The provider gives its answers as the harm is done, so that the run cannot end before the storm does.
+    """
+
+    def __init__(self, weather: Weather, seed: int, settings: Settings, referee: Referee, stack: ExitStack) -> None:
+        self._weather, self._settings, self._referee, self._stack = weather, settings, referee, stack
         self._chance = random.Random(seed)
         self.toll = Toll(seed)
         self._workers: list[Program] = []
-        self._orphans: list[psutil.Process] = []
 
     @property
     def _home(self) -> Home:
@@ -99,30 +113,36 @@ class Storm:
     def rage(self, tenant: Tenant, run_id: str) -> None:
         """Do harm until enough was done and the run has ended, or the time is over."""
         began = time.monotonic()
-        weather, now = self._weather, 0.0
-        next_kill, next_redis = 1.0, 2.0
-        next_restart = self._next_restart(0.0)
+        weather, toll, now = self._weather, self.toll, 0.0
+        next_kill, next_restart, next_redis = 0.0, self._after(weather.pg_restart_s), self._after(weather.redis_s)
         while now < weather.give_up_s:
             now = time.monotonic() - began
             self._keep_workers()
-            if now >= next_kill and sum(self.toll.kills.values()) < weather.kills:
+            self._allow()
+            if now >= next_kill and sum(toll.kills.values()) < weather.kills:
                 next_kill = now + weather.kill_every_s * self._chance.uniform(0.5, 1.5)
                 self._kill()
-            if now >= next_restart and self.toll.restarts < weather.restarts:
-                next_restart = self._next_restart(now)
+            if now >= next_restart and toll.restarts < weather.restarts:
                 self._end_postgres()
-            if now >= next_redis and self.toll.redis < len(weather.redis):
-                next_redis = now + 3.0
-                self._harm_redis(weather.redis[self.toll.redis])
+                next_restart = time.monotonic() - began + self._after(weather.pg_restart_s)
+            if now >= next_redis and toll.redis < len(weather.redis):
+                self._harm_redis(weather.redis[toll.redis])
+                next_redis = time.monotonic() - began + self._after(weather.redis_s)
             self.toll.status = self._status(tenant, run_id) or self.toll.status
             if self.toll.status in ENDED:
                 break
             time.sleep(0.05)
         self.toll.seconds = time.monotonic() - began
 
-    def _next_restart(self, now: float) -> float:
-        between = self._weather.pg_restart_s
-        return now + self._chance.uniform(*between) if between else float("inf")
+    def _after(self, between: tuple[float, float]) -> float:
+        return self._chance.uniform(*between)
+
+    def _allow(self) -> None:
+        """Let the run get as far as the storm is, and to its end when all is done."""
+        toll, weather = self.toll, self._weather
+        done = sum(toll.kills.values()) + toll.restarts + toll.redis
+        share = (done + 1) / (weather.faults + 1)
+        self._referee.allow(int(weather.executions * share) if done < weather.faults else None)
 
     def _status(self, tenant: Tenant, run_id: str) -> str:
         with suppress(Exception):  # it may be away, and that is the point
@@ -153,7 +173,6 @@ class Storm:
             with suppress(psutil.NoSuchProcess):
                 victim.kill()
         self.toll.kills[what] += 1
-        self.toll.deaths_at_work += 1
 
     def _end_postgres(self) -> None:
         """What ``pg_ctl stop -m immediate`` does, and a start."""
@@ -183,6 +202,12 @@ def _referee(folder: Path, latency_s: float) -> Iterator[Referee]:
         yield referee
 
 
+def _attempts(tenant: Tenant, run_id: str, state: str) -> int:
+    query = sa.select(sa.func.count()).where(attempts.c.run_id == UUID(run_id), attempts.c.state == state)
+    with tenant.scope() as scope:
+        return int(scope.connection.execute(query).scalar_one())
+
+
 def storm(weather: Weather, seed: int) -> Toll:
     """Let a storm go over one run in a home of its own, and look at what is left."""
     with temporary_home() as home, ExitStack() as stack:
@@ -194,15 +219,16 @@ def storm(weather: Weather, seed: int) -> Toll:
         tenant, other = new_tenant(database, me), new_tenant(database, me, "Other")
         lead_to(tenant, referee)
         run_id = tenant.start([MODEL], count=weather.executions, concurrency=weather.concurrency)
-        raging = Storm(weather, seed, settings, stack)
+        raging = Storm(weather, seed, settings, referee, stack)
         raging.rage(tenant, run_id)
         toll = raging.toll
         calls = ordinals(referee.calls())
         toll.calls = sum(calls.values())
         toll.surplus = sum(number - 1 for number in calls.values())
         toll.recorded = tenant.recorded(run_id)
-        # Its calls and those that it had announced: a worker that dies has as many in flight as the run allows.
-        in_flight = toll.deaths_at_work * weather.concurrency
+        toll.unknown, toll.late = (_attempts(tenant, run_id, state) for state in ("unknown", "late"))
+        # A worker that dies has as many calls in flight as the run allows. Only those are killed that are at work.
+        in_flight = sum(toll.kills.values()) * weather.concurrency
         evidence = Evidence(run_id, weather.executions, calls, in_flight=in_flight)
         toll.wrong = violations(tenant, other, evidence)
         return toll
@@ -220,11 +246,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--kill-every", type=float, default=usual.kill_every_s, metavar="S", help="mean; from half to 1½"
     )
-    parser.add_argument("--kills", type=int, default=usual.kills, metavar="N", help="most of them")
+    parser.add_argument("--kills", type=int, default=usual.kills, metavar="N")
     parser.add_argument("--orphans", type=float, default=usual.orphans, metavar="P", help="share that kills the parent")
-    parser.add_argument("--pg-restart", type=_span, default=None, metavar="A-B", help="seconds between two ends")
-    parser.add_argument("--restarts", type=int, default=usual.restarts, metavar="N", help="most of them")
-    parser.add_argument("--redis", type=_redis, default=(), metavar="HOW,…", help="flushall and kill9, in turn")
+    parser.add_argument(
+        "--pg-restart", type=_span, default=usual.pg_restart_s, metavar="A-B", help="seconds between two ends"
+    )
+    parser.add_argument("--restarts", type=int, default=usual.restarts, metavar="N")
+    parser.add_argument("--redis", type=_redis, default=usual.redis, metavar="HOW,…", help="flushall and kill9")
+    parser.add_argument("--redis-every", type=_span, default=usual.redis_s, metavar="A-B", help="seconds between two")
     parser.add_argument("--give-up", type=float, default=usual.give_up_s, metavar="S")
     parser.add_argument("--seeds", type=_seeds, default=[1], metavar="A-B", help="one storm each")
     parser.set_defaults(command=_storms)
@@ -258,6 +287,7 @@ def _storms(arguments: argparse.Namespace) -> int:
         orphans=arguments.orphans,
         pg_restart_s=arguments.pg_restart,
         redis=arguments.redis,
+        redis_s=arguments.redis_every,
         kills=arguments.kills,
         restarts=arguments.restarts,
         give_up_s=arguments.give_up,

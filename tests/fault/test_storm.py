@@ -14,9 +14,11 @@ def test_a_thousand_executions_are_recorded_once_in_a_storm() -> None:
         lease_s=2.0,
         latency_s=0.1,
         kill_every_s=0.12,
-        orphans=0.4,
-        pg_restart_s=(4, 8),
+        pg_restart_s=(3, 6),
         redis=("flushall",),
+        redis_s=(3, 6),
+        kills=40,
+        restarts=3,
     )
     toll = storm(weather, seed=1)
     print(toll)

@@ -13,26 +13,33 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from tests.support import free_port
+
 
 class Line:
     """Forwards connections to a database, from a thread of its own.
 
     Args:
         url: The database's.
-        folder: Where the socket of this end is made; its path must be short.
+        here: A folder in which the socket of this end is made; its path must be short. Or a network address of this
+            machine; then a free port is taken.
 
     Attributes:
         url: The address of the database through this line.
     """
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, here: Path | str) -> None:
         parsed = sa.make_url(url)
         port = str(parsed.port or parsed.query.get("port", 5432))
         host = str(parsed.query.get("host") or parsed.host)
         self._there = f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, int(port))
-        self._here = folder / f".s.PGSQL.{port}"
-        query = {**parsed.query, "host": str(folder), "port": port}
-        self.url = parsed.set(host=None, port=None, query=query).render_as_string(hide_password=False)
+        if isinstance(here, str):
+            self._here: Path | tuple[str, int] = (here, free_port(here))
+            mine = parsed.set(host=here, port=self._here[1], query={})
+        else:
+            self._here = here / f".s.PGSQL.{port}"
+            mine = parsed.set(host=None, port=None, query={**parsed.query, "host": str(here), "port": port})
+        self.url = mine.render_as_string(hide_password=False)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
@@ -61,14 +68,17 @@ class Line:
         if self._server is not None:
             self._server.close()
             self._server = None
-        self._here.unlink(missing_ok=True)
+        if isinstance(self._here, Path):
+            self._here.unlink(missing_ok=True)
         for end in self._ends:
             end.close()
 
     async def _mend(self) -> None:
         self._open.set()
-        if self._server is None:
+        if self._server is None and isinstance(self._here, Path):
             self._server = await asyncio.start_unix_server(self._forward, str(self._here))
+        elif self._server is None and isinstance(self._here, tuple):
+            self._server = await asyncio.start_server(self._forward, *self._here)
 
     async def _silence(self) -> None:
         self._open.clear()

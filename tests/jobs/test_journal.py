@@ -17,8 +17,11 @@ from promptcard_ext.core.results import Call, Outcome, Verdict
 from server_ext.db.engine import Database
 from server_ext.db.tables import generations
 from server_ext.db.text import load_json
+from server_ext.embedded import Services
 from server_ext.jobs import journal
 from server_ext.jobs.journal import Entry
+from server_ext.jobs.queue import Doorbell
+from server_ext.jobs.relay import Relay
 from server_ext.services import items
 from server_ext.services import tasks as task_service
 from server_ext.services.recording import Recorded
@@ -26,7 +29,7 @@ from server_ext.services.shards import Shard
 from server_ext.services.tasks import Lease
 from tests.services.test_leases import lease_of, states, task_of
 from tests.services.test_recording import begin, check_sums, expire, result_of
-from tests.support import Tenant
+from tests.support import Tenant, wait_for
 
 NOWHERE = "postgresql+psycopg://nobody@/nothing?host=/nowhere"
 
@@ -153,3 +156,17 @@ def test_results_of_an_unknown_run_are_kept_and_keep_nobody_else_waiting(tenant:
     journal.replay_all(tmp_path, tenant.database)
     check_sums(tenant, run_id, {0, 1})
     assert list(path.parent.iterdir()) == [path.with_suffix(".kept")]
+
+
+def test_a_worker_that_has_nothing_to_do_brings_in_what_waits(
+    tenant: Tenant, services: Services, tmp_path: Path
+) -> None:
+    run_id, lease, shard = begin(tenant, 6)
+    path = written(tmp_path, lease, results(shard, *range(6)))
+    doorbell = Doorbell(services.redis_url)
+    relay = Relay(tenant.database, doorbell, home=tmp_path)
+    relay.start()
+    wait_for(lambda: not path.exists())
+    relay.close()
+    doorbell.close()
+    check_sums(tenant, run_id, set(range(6)))
