@@ -108,7 +108,7 @@ STATEMENTS = {
 """By name, what adds the executions that a common table expression ``stored`` returns to the sums; ``user_id`` is who
 started their run."""
 COLUMNS = (
-    "workspace_id", "card_version_id", "model", "provider", "completed_at", "outcome", "latency_ms", "tokens_input",
-    "tokens_output", "cost_usd",
+    "workspace_id", "run_id", "card_version_id", "case_uid", "case_position", "model", "provider", "completed_at",
+    "outcome", "latency_ms", "tokens_input", "tokens_output", "cost_usd",
 )  # fmt: skip
 """What ``stored`` must return for that."""
