@@ -11,6 +11,7 @@ import asyncio
 import difflib
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -38,6 +39,13 @@ def _factory(name: str) -> Callable[..., Provider]:
         code="unknown_provider",
         hint=f"Did you mean '{close[0]}'?" if close else f"There are: {', '.join(provider_names())}.",
     )
+
+
+def preload() -> None:
+    """Import all installed providers: whoever forks does it once, and not each child for itself."""
+    for name in provider_names():
+        with suppress(Exception):  # one that breaks is the end of the calls that name it, not of this process
+            _factory(name)
 
 
 @cache

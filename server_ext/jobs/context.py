@@ -78,11 +78,12 @@ class Context:
 
     def _check_process(self) -> None:
         if self._pid != os.getpid():
-            # After a fork the parent's objects are dropped, not closed: closing would end the parent's connections.
+            # After a fork the parent's connections are dropped, not closed: closing would end them for the parent. What
+            # it has learnt of the database is kept: to ask anew would take longer than a short task.
             for database in (self._database, self._lease_database):
                 if database is not None:
                     database.dispose_after_fork()
-            self._pid, self._database, self._lease_database, self._redis = os.getpid(), None, None, None
+            self._pid, self._redis = os.getpid(), None
 
 
 _current: Context | None = None

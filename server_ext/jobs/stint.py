@@ -123,6 +123,7 @@ class Stint:
     async def _open(self, lease: tasks.Lease, loaded: shards.Shard) -> RunCalls:
         async with self._opening:
             if self._calls is None:
-                await asyncio.to_thread(turn.announce, self._context, lease)
-                self._calls = await RunCalls(self._context, lease, loaded).__aenter__()
-        return self._calls
+                told = asyncio.to_thread(turn.announce, self._context, lease)
+                opened, _ = await asyncio.gather(RunCalls(self._context, lease, loaded).__aenter__(), told)
+                self._calls = opened
+            return self._calls
