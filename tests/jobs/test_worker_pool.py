@@ -83,7 +83,10 @@ def test_no_more_calls_are_in_flight_than_the_worker_may_make(tenant: Tenant, st
     assert (run.finished_at - run.started_at).total_seconds() >= 4 * 0.4
 
 
-@pytest.mark.parametrize("arguments", [["--processes", "0"], ["--processes", "2", "--burst"], ["--concurrency", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--processes", "0"], ["--processes", "2", "--burst"], ["--concurrency", "0"], ["--grace", "-1"]],
+)
 def test_options_that_make_no_sense_are_refused(settings: Settings, arguments: list[str]) -> None:
     refused = run_command(settings.home, "worker", *arguments)
     assert refused.returncode != 0
