@@ -15,7 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from datetime import time as clock
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,15 +27,13 @@ import sqlalchemy as sa
 
 from bench import executions as load
 from bench.engine import Target, machine, say, write_section
+from bench.questions import TOP_ALL, questions
 from promptcard_ext.core.contract.analytics import (
     CaseQuery,
     ExecutionFilter,
-    ExecutionQuery,
     FoundCaseQuery,
-    LatencyGroup,
     LatencyQuery,
 )
-from promptcard_ext.core.results import Outcome
 from server_ext.auth.actor import Actor
 from server_ext.db import rollups
 from server_ext.db.engine import Database
@@ -48,80 +46,6 @@ from server_ext.settings import Settings
 from tests.support import temporary_home
 
 ORDINARY, ROUNDS, BATCHES = 10, 5, 40
-MODEL = load.MODELS[0]
-_TOP = """
-select c.card_id, c.case_uid, c.name, p.title, count(*) as items, avg(e.latency_ms) as mean
-from test_executions as e
-join card_versions as v on v.workspace_id = e.workspace_id and v.id = e.card_version_id
-join prompt_cards as p on p.workspace_id = v.workspace_id and p.id = v.card_id
-join test_cases as c on c.workspace_id = e.workspace_id and c.card_id = v.card_id and c.case_uid = e.case_uid
-where {where} group by c.workspace_id, c.id, p.title order by mean desc nulls last, c.card_id, c.case_uid limit 20
-"""
-
-
-class Question(NamedTuple):
-    """Something that is asked.
-
-    Attributes:
-        ours: Asks it as the application does.
-        floor: The same over the rows, in SQL; empty where ours is that.
-        bound: At most so many milliseconds; None when nothing is promised.
-    """
-
-    name: str
-    ours: Callable[[Scope], Any]
-    floor: str
-    bound: float | None
-
-
-def questions() -> list[Question]:
-    """Return what is asked."""
-    today = datetime.now(UTC).date()
-
-    def ago(days: int) -> date:
-        return today - timedelta(days=days)
-
-    def moment(day: date) -> datetime:
-        return datetime.combine(day, clock.min, UTC)
-
-    def top(since: date, until: date) -> tuple[Callable[[Scope], Any], str]:
-        rows = f"e.completed_at >= '{since}' and e.completed_at < '{until + timedelta(days=1)}'"
-        return lambda scope: analytics.cases(scope, CaseQuery(since=since, until=until)), _TOP.format(where=rows)
-
-    def slowest(**filters: Any) -> Callable[[Scope], Any]:
-        return lambda scope: executions.cases(scope, FoundCaseQuery(**filters))
-
-    def listed(**filters: Any) -> Callable[[Scope], Any]:
-        return lambda scope: executions.list_executions(scope, ExecutionQuery(**filters))
-
-    def summed(**filters: Any) -> Callable[[Scope], Any]:
-        return lambda scope: executions.sums(scope, ExecutionFilter(**filters))
-
-    def latency(group_by: LatencyGroup, days: int) -> Callable[[Scope], Any]:
-        return lambda scope: analytics.latency(scope, LatencyQuery(since=ago(days), group_by=group_by))
-
-    spring = {"completed_after": moment(ago(150)), "completed_before": moment(ago(60))}
-    slow_failures = {"min_latency_ms": 3000.0, "outcome": Outcome.FAIL}
-    errors = {"card": "card-7", "model": MODEL, "outcome": Outcome.ERROR}
-    return [
-        Question(TOP_ALL, lambda scope: analytics.cases(scope, CaseQuery()), _TOP.format(where="true"), 10),
-        Question("20 slowest cases of 7 days", *top(ago(66), ago(60)), 40),
-        Question("20 slowest cases of 90 days", *top(ago(150), ago(61)), 40),
-        Question("20 slowest cases of the year", *top(ago(400), today), 40),
-        Question("20 slowest cases, one model", slowest(model=MODEL), _TOP.format(where=f"e.model = '{MODEL}'"), 100),
-        Question("20 slowest cases of 90 days, failed only", slowest(**spring, outcome=Outcome.FAIL), "", 100),
-        Question("sums and percentiles of slow failures", summed(**slow_failures), "", 100),
-        Question("sums and percentiles of one model", summed(model=MODEL), "", 100),
-        Question("the newest 50 executions", listed(), "", 100),
-        Question("errors of one card and model", listed(**errors), "", 100),
-        Question("executions that nobody has", listed(min_latency_ms=1e9), "", 100),
-        Question("percentiles by model, 90 days", latency("model", 90), "", None),
-        Question("percentiles by card, the year", latency("card", 400), "", None),
-        Question("percentiles by day, the year", latency("day", 400), "", None),
-    ]
-
-
-TOP_ALL = "20 slowest cases of all time"
 
 
 class Asked(NamedTuple):

@@ -1,4 +1,4 @@
-"""Sums by hour, kept with the write, so that a dashboard reads buckets and not rows.
+"""Sums by hour and by case, kept with the write, so that a dashboard reads buckets and not rows.
 
 Latencies go into logarithmic buckets of base 1.02, which makes any percentile of any window exact to about 1 %.
 """
@@ -58,7 +58,7 @@ def _of_cases(table: str, key: tuple[str, ...], latest: tuple[str, ...] = ()) ->
     )
 
 
-def _upsert(table: str, key: tuple[str, ...], values: dict[str, str], sums: dict[str, str], where: str = "") -> str:
+def _upsert(table: str, key: tuple[str, ...], values: dict[str, str], sums: dict[str, str]) -> str:
     """Return the statement that adds the rows of ``stored`` to a table.
 
     Keys are written in sorted order: two recorders that touch the same rows then wait for, and never deadlock, each
@@ -68,7 +68,7 @@ def _upsert(table: str, key: tuple[str, ...], values: dict[str, str], sums: dict
     added = ", ".join(f"{name} = old.{name} + excluded.{name}" for name in sums)
     return (
         f"insert into {table} as old ({', '.join((*key, *sums))})"  # noqa: S608  All of it stands in this file.
-        f" select {by}, {', '.join(sums.values())} from stored{where} group by {by} order by {by}"
+        f" select {by}, {', '.join(sums.values())} from stored group by {by} order by {by}"
         f" on conflict ({', '.join(key)}) do update set {added}"
     )
 

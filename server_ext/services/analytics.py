@@ -65,32 +65,26 @@ def first_cases(scope: Scope, found: sa.Select[Any], order: CaseOrder, limit: in
     """Return the first of the cases that a query sums up (``card_id``, ``case_uid`` and `SUMS`), with their names."""
     summed = found.cte("summed")
     top = sa.select(summed).order_by(*_order(summed, order)).limit(limit).cte("top")
-    here = scope.workspace_id
-    named = (
-        sa.select(
-            top,
-            prompt_cards.c.name.label("card"),
-            prompt_cards.c.title,
-            sa.func.coalesce(test_cases.c.name, run_cases.c.name, type_=test_cases.c.name.type).label("name"),
-        )
-        .join(prompt_cards, sa.and_(prompt_cards.c.workspace_id == here, prompt_cards.c.id == top.c.card_id))
-        .join(rollup_cases, _same(rollup_cases, top, here))
-        .outerjoin(test_cases, _same(test_cases, top, here))
-        .outerjoin(
-            run_cases,
-            sa.and_(
-                run_cases.c.workspace_id == here,
-                run_cases.c.run_id == rollup_cases.c.run_id,
-                run_cases.c.position == rollup_cases.c.case_position,
-            ),
-        )
+    card = sa.and_(prompt_cards.c.workspace_id == scope.workspace_id, prompt_cards.c.id == top.c.card_id)
+    named = sa.select(top, prompt_cards.c.name.label("card"), prompt_cards.c.title, _name(scope, top).label("name"))
+    found_cards = named.join(prompt_cards, card).order_by(*_order(top, order))
+    return [_case(row) for row in scope.connection.execute(found_cards)]
+
+
+def _name(scope: Scope, top: sa.CTE) -> sa.ColumnElement[str]:
+    """Return the name of a case, of today or of when it was tried last.
+
+    By sub-selects and not by joins: each looks up one row, whatever the planner thinks of how many cases a card has.
+    """
+    here, t, r, c = scope.workspace_id, test_cases.c, rollup_cases.c, run_cases.c
+    today = sa.select(t.name).where(t.workspace_id == here, t.card_id == top.c.card_id, t.case_uid == top.c.case_uid)
+    tried = sa.and_(c.workspace_id == here, c.run_id == r.run_id, c.position == r.case_position)
+    before = (
+        sa.select(c.name)
+        .select_from(rollup_cases.join(run_cases, tried))
+        .where(r.workspace_id == here, r.card_id == top.c.card_id, r.case_uid == top.c.case_uid)
     )
-    return [_case(row) for row in scope.connection.execute(named.order_by(*_order(top, order)))]
-
-
-def _same(table: sa.Table, top: sa.CTE, here: Any) -> sa.ColumnElement[bool]:
-    c = table.c
-    return sa.and_(c.workspace_id == here, c.card_id == top.c.card_id, c.case_uid == top.c.case_uid)
+    return sa.func.coalesce(today.scalar_subquery(), before.scalar_subquery(), type_=t.name.type)
 
 
 def _order(rows: sa.CTE, order: CaseOrder) -> tuple[sa.ColumnElement[Any], ...]:

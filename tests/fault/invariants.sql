@@ -83,7 +83,7 @@ where c.calls > :most and not exists (
     where a.workspace_id = :workspace and a.run_id = :run and a.ordinal = c.ordinal and a.state in ('late', 'unknown')
 );
 
--- 7 costs and counts are the same in results, run, and sums by hour; and all answers were spent, and what nobody knows
+-- 7 costs and counts are the same in results, run and sums by hour, user and case; answers and unknown calls were spent
 with results as (
     select count(*) as n, coalesce(sum(cost_usd), 0) as cost from test_executions
     where workspace_id = :workspace and run_id = :run
@@ -93,17 +93,23 @@ with results as (
     select coalesce(sum(n), 0) as n, coalesce(sum(cost_usd), 0) as cost from rollup_hours where workspace_id = :workspace
 ), people as (
     select coalesce(sum(n), 0) as n, coalesce(sum(cost_usd), 0) as cost from rollup_users where workspace_id = :workspace
+), cases as (
+    select coalesce(sum(n), 0) as n, coalesce(sum(cost_usd), 0) as cost from rollup_cases where workspace_id = :workspace
+), days as (
+    select coalesce(sum(n), 0) as n, coalesce(sum(cost_usd), 0) as cost from rollup_case_days
+    where workspace_id = :workspace
 ), spent as (
     select coalesce(sum(usd), 0) as cost from spending where workspace_id = :workspace
 ), estimates as (
     select coalesce(sum(estimate_usd), 0) as cost from attempts where workspace_id = :workspace
 )
-select format('results %s, run %s, by hour %s, by user %s, answers %s, spent %s, of it estimates %s', results,
-    (r.recorded, r.cost_usd), sums, people, answers.cost, spent.cost, estimates.cost) as wrong
-from runs as r, results, answers, sums, people, spent, estimates
+select format('results %s, run %s, by hour %s, by user %s, by case %s, by day %s, answers %s, spent %s, of it estimates %s',
+    results, (r.recorded, r.cost_usd), sums, people, cases, days, answers.cost, spent.cost, estimates.cost) as wrong
+from runs as r, results, answers, sums, people, cases, days, spent, estimates
 where r.workspace_id = :workspace and r.id = :run and (
     (r.recorded, r.cost_usd) <> (results.n, results.cost) or (sums.n, sums.cost) <> (results.n, results.cost)
     or (people.n, people.cost) <> (results.n, results.cost)
+    or (cases.n, cases.cost) <> (results.n, results.cost) or (days.n, days.cost) <> (results.n, results.cost)
     or answers.cost < results.cost or spent.cost < answers.cost + estimates.cost
 );
 
@@ -131,6 +137,9 @@ select format('%s of table %s', count(*), name) as wrong from (
     union all select 'generations', workspace_id from generations
     union all select 'test_executions', workspace_id from test_executions
     union all select 'rollup_hours', workspace_id from rollup_hours
+    union all select 'rollup_cases', workspace_id from rollup_cases
+    union all select 'rollup_case_days', workspace_id from rollup_case_days
+    union all select 'rollup_histograms', workspace_id from rollup_histograms
     union all select 'rollup_users', workspace_id from rollup_users
     union all select 'spending', workspace_id from spending
     union all select 'outbox', workspace_id from outbox

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bench import analytics
+from bench.questions import questions
 
 
 def test_a_small_year_is_loaded_and_its_sums_are_those_of_its_rows() -> None:
     found = analytics.run(20_000, 3)
-    assert set(found.asked) == {question.name for question in analytics.questions()}
+    assert set(found.asked) == {question.name for question in questions()}
     assert 0 < found.error < 0.01
     text, _ = analytics.report({20_000: found})
     assert "20 slowest cases of all time" in text

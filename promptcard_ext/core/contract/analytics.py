@@ -133,7 +133,11 @@ class CaseRow(Struct, frozen=True):
 
 
 class CaseRows(Struct, frozen=True):
-    """Cases, in the order that was asked for."""
+    """Cases that come first.
+
+    Attributes:
+        rows: In the order that was asked for.
+    """
 
     rows: list[CaseRow]
 
