@@ -17,6 +17,7 @@ from promptcard_ext.core.contract.regrades import Regraded, RegradeSpec
 from promptcard_ext.core.contract.runs import (
     ExportQuery,
     ItemQuery,
+    Priority,
     RequeueSpec,
     RetrySpec,
     RunOut,
@@ -67,9 +68,10 @@ class Runs(Noun):
         name: str | UnsetType = UNSET,
         budget_usd: Decimal | UnsetType | None = UNSET,
         concurrency: int | UnsetType = UNSET,
+        priority: Priority | UnsetType = UNSET,
     ) -> RunOut:
-        """Give a run another name or, while it goes on, another budget (None: none of its own) or concurrency."""
-        patch = RunPatch(name, budget_usd, concurrency)
+        """Give a run another name or, while it goes on, another budget (None: none of its own), width or priority."""
+        patch = RunPatch(name, budget_usd, concurrency, priority)
         return self._read(RunOut, "PATCH", "runs", run, body=patch)
 
     def cancel(self, run: Ref) -> RunOut:

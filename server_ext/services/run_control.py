@@ -138,7 +138,7 @@ def adjust(scope: Scope, reference: str, patch: RunPatch) -> RunOut:
         RunError: A budget needs a price that is not known (``budget_unpriced``).
     """
     scope.require("test:execute")
-    wanted = {name: getattr(patch, name) for name in ("budget_usd", "concurrency")}
+    wanted = {name: getattr(patch, name) for name in ("budget_usd", "concurrency", "priority")}
     changed = {name: value for name, value in wanted.items() if value is not UNSET}
     if not changed:
         return runs.update(scope, reference, patch)
@@ -147,6 +147,8 @@ def adjust(scope: Scope, reference: str, patch: RunPatch) -> RunOut:
     _check_alive(run, "be changed")
     where = table.c.workspace_id == run.workspace_id, table.c.id == run.id
     scope.connection.execute(sa.update(table).where(*where).values(**changed))
+    if "priority" in changed:
+        run_state.prefer(scope.connection, run, changed["priority"])
     exceeds = []
     if "budget_usd" in changed:
         if run.plan["execution"] == "batch":

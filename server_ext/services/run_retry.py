@@ -53,7 +53,7 @@ def retry_errors(scope: Scope, reference: str, spec: RetrySpec) -> RunOut:
             code="nothing_to_retry",
         )
     chosen, positions = _renumbered(_whole_groups(scope, old, failed), old.plan.per_case)
-    plan = replace(old.plan, chosen=len(chosen))
+    plan = replace(old.plan, chosen=len(chosen), priority=old.priority)
     name = spec.name or old.name
     budget = check_amount(old.money.budget_usd if spec.budget_usd is None else spec.budget_usd)
     money = Money(budget, old.on_unknown)

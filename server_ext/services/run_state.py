@@ -122,6 +122,13 @@ def turn_tasks(connection: sa.Connection, run: Any, before: Sequence[str], after
     return list(changed.scalars())
 
 
+def prefer(connection: sa.Connection, run: Any, priority: str) -> None:
+    """Let the tasks of a locked run that have not ended have another priority."""
+    live = tasks.c.state.in_(("queued", "leased", "held"))
+    where = tasks.c.workspace_id == run.workspace_id, tasks.c.run_id == run.id, live
+    connection.execute(sa.update(tasks).where(*where).values(priority=priority))
+
+
 def counts(row: Any) -> Counts:
     """Return the totals of a run's row."""
     return Counts(

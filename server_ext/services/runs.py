@@ -282,6 +282,7 @@ def run_out(row: Any) -> RunOut:
         error=row.error,
         retry_of=row.retry_of,
         concurrency=row.concurrency or row.plan["concurrency"],
+        priority=row.priority or row.plan.get("priority", "medium"),
         on_unknown=row.on_unknown,
         money=RunMoney(row.budget_usd, row.ceiling_usd, row.charged_usd, row.held_usd),
     )

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from promptcard_ext.core.contract.runs import Priority, RunSpec
+from promptcard_ext.core.contract.runs import Priority, RunPatch, RunSpec
 from server_ext.db.engine import Database
 from server_ext.db.tables import tasks
 from server_ext.services import run_control, runs
@@ -96,6 +96,23 @@ def test_within_a_workspace_high_goes_before_medium_and_low(tenant: Tenant, data
     tenant.fill(CASES)
     low, medium, high = start(tenant, 500, "low"), start(tenant, 500), start(tenant, 500, "high")
     assert taken(database) == [high, high, medium, medium, low, low]
+
+
+def test_a_run_that_is_given_another_priority_while_it_goes_on_is_next_or_last(
+    tenant: Tenant, database: Database
+) -> None:
+    tenant.fill(CASES)
+    first, second = start(tenant, 1_000), start(tenant, 1_000)
+    assert taken(database, 2) == [first, second]
+
+    def prefer(run_id: UUID, priority: Priority) -> None:
+        with tenant.scope() as scope:
+            run_control.adjust(scope, str(run_id), RunPatch(priority=priority))
+
+    prefer(second, "high")
+    assert taken(database, 2) == [second, second]
+    prefer(second, "low")
+    assert taken(database) == [first, first, first, second]
 
 
 def test_workspaces_take_turns(tenant: Tenant, stranger: Tenant, database: Database) -> None:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from promptcard_ext.core.contract.budgets import BudgetSpec
 from promptcard_ext.core.contract.runs import RunOut, RunPatch, RunSpec
 from promptcard_ext.core.errors import CardError, Conflict, OverBudget, RunError
-from server_ext.db.tables import audit_log
+from server_ext.db.tables import audit_log, tasks
 from server_ext.services import budgets, run_control, runs
 from server_ext.services.run_control import Orders
 from tests.conftest import StartWorker
@@ -45,6 +45,20 @@ def test_orders_are_what_was_said_last_and_each_change_is_audited(tenant: Tenant
         query = sa.select(audit_log.c.detail).where(audit_log.c.action == "run.changed").order_by(audit_log.c.seq)
         details = list(scope.connection.execute(query).scalars())
     assert details == [{"budget_usd": "0.5", "concurrency": "9"}, {"budget_usd": None}]
+
+
+def test_a_priority_that_is_changed_holds_for_the_tasks_that_have_not_ended(tenant: Tenant) -> None:
+    run = start(tenant)
+    assert (run.priority, change(tenant, run, concurrency=2).priority) == ("medium", "medium")
+    changed = change(tenant, run, priority="high")
+    assert (changed.priority, changed.plan.priority) == ("high", "medium")
+    with tenant.scope() as scope:
+        assert scope.connection.execute(sa.select(tasks.c.priority)).scalars().all() == ["high"]
+        query = sa.select(audit_log.c.detail).where(audit_log.c.action == "run.changed").order_by(audit_log.c.seq)
+        assert list(scope.connection.execute(query).scalars())[-1] == {"priority": "high"}
+        run_control.cancel(scope, str(run.id))
+    with pytest.raises(Conflict):
+        change(tenant, run, priority="low")
 
 
 def test_a_run_that_has_ended_keeps_what_it_was_given(tenant: Tenant) -> None:

@@ -70,11 +70,13 @@ class RunPatch(Struct, frozen=True, forbid_unknown_fields=True):
         name: For people.
         budget_usd: What its calls may cost from its beginning to its end; null takes its own budget away.
         concurrency: Most calls in flight per worker.
+        priority: Whether workers turn to it before or after others, from the next shard on.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
     budget_usd: Decimal | UnsetType | None = UNSET
     concurrency: Concurrency | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
 
 
 class RetrySpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -174,6 +176,7 @@ class RunOut(Struct, frozen=True):
         error: Why it failed as a whole: ``code`` and ``message``.
         retry_of: The run whose failed items this one asks again.
         concurrency: Most calls in flight per worker, as it is now.
+        priority: Whether workers turn to it before or after others, as it is now.
         on_unknown: What becomes of items whose calls have an unknown outcome.
         money: Its budget, and how much of it is gone.
         exceeds: Soft rules that it may exceed; told to whoever starts it.
@@ -194,6 +197,7 @@ class RunOut(Struct, frozen=True):
     error: dict[str, Any] | None
     retry_of: UUID | None
     concurrency: int
+    priority: Priority
     on_unknown: OnUnknown
     money: RunMoney
     exceeds: list[Exceeded] = []

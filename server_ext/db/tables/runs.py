@@ -50,6 +50,7 @@ runs = sa.Table(
     sa.Column("held_usd", sa.Numeric, nullable=False, server_default=sa.text("0")),
     sa.Column("concurrency", sa.Integer),
     short("on_unknown", "retry"),
+    short("priority", nullable=True),
     sa.UniqueConstraint("workspace_id", "id", "created_at"),
     within("card_id", "prompt_cards.id"),
     within("retry_of", "runs.id"),

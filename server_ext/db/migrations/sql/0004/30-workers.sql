@@ -1,11 +1,13 @@
 -- Whose work is next, and who there is to do it.
 
 alter table tasks
-    -- That of its run, which is in the plan.
+    -- That of its run.
     add column priority text not null default 'medium' check (priority in ('high', 'medium', 'low')),
     -- When it was last given to a worker, and until when that one has time to lease it.
     add column offered_at timestamptz,
     add column offered_until timestamptz;
+-- In place of the plan's, once somebody has changed it.
+alter table runs add column priority text check (priority in ('high', 'medium', 'low'));
 drop index tasks_run_idx;
 create index tasks_run_idx on tasks (workspace_id, run_id, offered_at);
 create index tasks_offered_idx on tasks (workspace_id, offered_at);
