@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,9 +25,13 @@ class SafeText(sa.types.TypeDecorator[str]):
         """Escape what PostgreSQL refuses."""
         return None if value is None else pg_safe(value)
 
-    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        """Undo the escapes."""
-        return None if value is None else pg_restore(value)
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], str | None]:
+        """Return what undoes the escapes: one call for each of the many texts in a page of results."""
+        return _restored
+
+
+def _restored(value: str | None) -> str | None:
+    return None if value is None else pg_restore(value)
 
 
 def tenant(*, by_parent: bool = False) -> sa.Column[Any]:
