@@ -39,17 +39,9 @@ def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat, ledger: Ledg
         batch_mode.run(context, lease, heartbeat, ledger, shard)
         return
     control = Control()
-    heartbeat.on_stop(lambda: _stop(context, heartbeat, control))
+    heartbeat.steer(control, context.grace_s)
     announce(context, lease)
     asyncio.run(_drive(context, lease, shard, control, heartbeat, ledger))
-
-
-def _stop(context: Context, heartbeat: Heartbeat, control: Control) -> None:
-    """End: when the worker shuts down and no more, calls in flight may be answered first."""
-    if heartbeat.reason == "drain" and not control.cancelled:
-        control.finish(context.grace_s, "drain")
-    else:
-        control.cancel()
 
 
 async def _drive(
