@@ -1,6 +1,6 @@
 """How fast results are written, with everything beside them, next to a bare COPY of the same rows in the same run.
 
-    python -m bench.ingest [--rows 20000] [--writers 2] [--rounds 5] [--write bench/RESULTS.md]
+    python -m bench.ingest [--rows 20000] [--writers 2] [--one-run] [--rounds 5] [--write bench/RESULTS.md]
 
 What is timed is the work of recorders, two at once as two workers have them, from a result of the engine to the commit,
 in batches of 500: the ledger of calls opened and closed, answers, executions with their assertions, sums by hour,
@@ -114,14 +114,20 @@ def leases(tenant: Tenant, run_id: UUID) -> list[task_service.Lease]:
 
 
 class Writer:
-    """A recorder's work on one run."""
+    """A recorder's work on a run, or on one of several equal parts of it.
 
-    def __init__(self, tenant: Tenant, rows: int) -> None:
-        self._tenant, self.run_id = tenant, start(tenant, rows)
-        self._lease = leases(tenant, self.run_id)[0]
-        self._shard = _whole(tenant, self._lease, rows)
+    Args:
+        lease: One of the run's; each part has another.
+        rows: Of the whole run.
+        part, parts: Which part, from 0, of how many.
+    """
+
+    def __init__(self, tenant: Tenant, lease: task_service.Lease, rows: int, part: int = 0, parts: int = 1) -> None:
+        self._tenant, self._lease = tenant, lease
+        self._shard = _whole(tenant, lease, rows)
         self._prepared = self._shard.plan.prepare()
-        self._made = list(results(self._shard))
+        size = rows // parts
+        self._made = list(islice(results(self._shard), part * size, (part + 1) * size))
 
     def write(self) -> None:
         """Record all results."""
@@ -134,10 +140,20 @@ class Writer:
             storing.store(database, self._lease, batch)
 
 
-def write(tenant: Tenant, rows: int, writers: int) -> Sample:
-    """Record runs of together so many rows, and check that every row and every sum is there."""
-    each = rows // writers
-    work = [Writer(tenant, each) for _ in range(writers)]
+def write(tenant: Tenant, rows: int, writers: int, *, one_run: bool = False) -> Sample:
+    """Record runs of together so many rows, and check that every row and every sum is there.
+
+    Args:
+        one_run: Whether all writers work on the same run, and take turns on its row.
+    """
+    parts = writers if one_run else 1
+    run_ids = [start(tenant, rows * parts // writers) for _ in range(writers // parts)]
+    each = rows // len(run_ids)
+    work = [
+        Writer(tenant, lease, each, part, parts)
+        for run_id in run_ids
+        for part, lease in enumerate(leases(tenant, run_id)[:parts])
+    ]
     with ExitStack() as opened:
         # All at once, so that each is another connection of the pool.
         scopes = [opened.enter_context(tenant.scope()) for _ in work]
@@ -145,8 +161,8 @@ def write(tenant: Tenant, rows: int, writers: int) -> Sample:
     watch = Stopwatch(pids)
     with ThreadPoolExecutor(writers) as pool:
         list(pool.map(Writer.write, work))
-    sample = watch.sample(each * writers)
-    check(tenant, [one.run_id for one in work], each)
+    sample = watch.sample(each * len(run_ids))
+    check(tenant, run_ids, each)
     return sample
 
 
@@ -204,14 +220,16 @@ def _read(connection: psycopg.Connection, statement: str) -> bytes:
         return b"".join(bytes(block) for block in out)
 
 
-def measure(services: Services, database: Database, rows: int, rounds: int, writers: int) -> dict[str, list[Sample]]:
+def measure(
+    services: Services, database: Database, rows: int, rounds: int, writers: int, *, one_run: bool
+) -> dict[str, list[Sample]]:
     """Measure both, in turns, each round in a workspace of its own."""
     actor = workspaces.local_owner(database, "Bench")
     samples: dict[str, list[Sample]] = {"everything": [], "copy": []}
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}")
         tenant = new_tenant(database, actor)
-        samples["everything"].append(write(tenant, rows, writers))
+        samples["everything"].append(write(tenant, rows, writers, one_run=one_run))
         samples["copy"].append(copy(services, tenant, rows))
     say("")
     return samples
@@ -249,6 +267,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=int, default=20_000)
     options.add_argument("--writers", type=int, default=2, help="recorders at once, each of a run of its own")
+    options.add_argument("--one-run", action="store_true", help="let all of them work on the same run")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--write", type=Path)
     given = options.parse_args()
@@ -258,13 +277,14 @@ def main() -> None:
             ready_services(settings) as services,
             Database(services.database_url, pool_size=given.writers, keys=load_ring(settings.keys_path)) as database,
         ):
-            samples = measure(services, database, given.rows, given.rounds, given.writers)
+            samples = measure(services, database, given.rows, given.rounds, given.writers, one_run=given.one_run)
     rows, met = report(samples, given.rows)
     print(rows)
     if given.write:
         text = (
             f"## Writing results\n\n{(__doc__ or '').strip().splitlines()[0]}\n\n{rows}\n\n"
-            f"`python -m bench.ingest --rows {given.rows} --writers {given.writers} --rounds {given.rounds}`, "
+            f"`python -m bench.ingest --rows {given.rows} --writers {given.writers} --rounds {given.rounds}"
+            f"{' --one-run' if given.one_run else ''}`, "
             f"{datetime.now(UTC):%Y-%m-%d}, {machine()}, median of {given.rounds}.\n"
         )
         write_section(given.write, "ingest", text)

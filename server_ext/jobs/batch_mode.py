@@ -199,7 +199,7 @@ class _Carried:
             return found
 
         control = Control()
-        self._heartbeat.on_stop(control.cancel)
+        self._heartbeat.steer(control, self._context.grace_s)
         # Their calls were announced by the lease that gave them away.
         lease = replace(self._lease, attempt=attempt)
         recorder = Recorder(self._context, lease, self._prepared, self._shard.version_ids)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from promptcard_ext.core.engine import Control
 from promptcard_ext.core.errors import Unavailable
 from server_ext.db.engine import Database
 from server_ext.jobs import drain
@@ -38,7 +39,7 @@ class Heartbeat:
         self.reason = ""
         self._orders: Orders | None = None
         self._obey: Callable[[Orders], None] | None = None
-        self._listeners: list[Callable[[], None]] = []
+        self._steered: list[tuple[Control, float]] = []
         self._ended = threading.Event()
         self._renewed = time.monotonic()
         self._thread = threading.Thread(target=self._beat, name="promptcards-heartbeat", daemon=True)
@@ -49,11 +50,15 @@ class Heartbeat:
         """Whether what is not done yet is to be done later, by whoever takes the task up."""
         return self.reason in ("drain", "paused", "budget")
 
-    def on_stop(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` from the thread when there is a reason to stop; at once when there is one already."""
-        self._listeners.append(listener)
+    def steer(self, control: Control, grace_s: float) -> None:
+        """Stop a run when there is a reason to; at once when there is one already.
+
+        Args:
+            grace_s: How long calls in flight may still be answered when the worker shuts down, and no more than that.
+        """
+        self._steered.append((control, grace_s))
         if self.reason:
-            listener()
+            self._end(control, grace_s)
 
     def follow(self, orders: Orders, listener: Callable[[Orders], None]) -> None:
         """Call ``listener`` from the thread whenever the orders of the run are no longer these, or the last ones."""
@@ -145,5 +150,12 @@ class Heartbeat:
         self.reason = self.reason or reason
         if reason == "lost":
             self.reason = reason
-        for listener in self._listeners:
-            listener()
+        for control, grace_s in self._steered:
+            self._end(control, grace_s)
+
+    def _end(self, control: Control, grace_s: float) -> None:
+        # Whatever comes after that, such as a cancellation, cuts it short.
+        if self.reason == "drain" and not control.cancelled:
+            control.finish(grace_s, "drain")
+        else:
+            control.cancel()

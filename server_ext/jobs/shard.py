@@ -55,7 +55,7 @@ async def run(
         PromptCardError: The shard cannot be run at all, or its results cannot be stored.
     """
     control = Control()
-    heartbeat.on_stop(lambda: _stop(context, heartbeat, control))
+    heartbeat.steer(control, context.grace_s)
     prepared = await asyncio.to_thread(shard.plan.prepare)
     budget = RunBudget(context.database, lease) if shard.limited else None
     options = calls.options(shard)
@@ -84,14 +84,6 @@ async def run(
     finally:
         if budget is not None:
             await budget.close()
-
-
-def _stop(context: Context, heartbeat: Heartbeat, control: Control) -> None:
-    """End: when the worker shuts down and no more, calls in flight may be answered first."""
-    if heartbeat.reason == "drain" and not control.cancelled:
-        control.finish(context.grace_s, "drain")
-    else:
-        control.cancel()
 
 
 def _obey(calls: RunCalls, orders: Orders, control: Control, heartbeat: Heartbeat, budget: RunBudget | None) -> None:
