@@ -130,7 +130,8 @@ def upkeep(database: Database, workspace: UUID, each: int) -> float:
         each: Executions of one case in a batch: 12 of a run of few cases, or 1.
     """
     which = (
-        "select distinct on (card_version_id, case_uid) * from test_executions order by card_version_id, case_uid"
+        f"select distinct on (card_version_id, case_uid) * from test_executions where model = '{load.MODELS[0]}'"
+        " order by card_version_id, case_uid"
         if each == 1
         else "select * from test_executions where run_id = (select max(id::text)::uuid from runs) order by ordinal"
     )

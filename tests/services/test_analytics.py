@@ -32,7 +32,7 @@ from promptcard_ext.core.contract.runs import RunSpec
 from promptcard_ext.core.errors import CardError, NotFound
 from promptcard_ext.core.results import Outcome
 from server_ext.db import rollups
-from server_ext.db.tables import card_versions, run_cases, runs, test_executions
+from server_ext.db.tables import card_versions, rollup_histograms, run_cases, runs, test_executions
 from server_ext.services import analytics, cards, cases, executions
 from server_ext.services import runs as run_service
 from tests.services.test_recording import begin, record
@@ -134,7 +134,7 @@ ITEMS = st.builds(
     run=st.just(0),
     ordinal=st.integers(0, 5),
     outcome=st.sampled_from([str(outcome) for outcome in Outcome]),
-    latency_ms=st.none() | st.floats(0, 1e7),
+    latency_ms=st.none() | st.sampled_from([100.0, 200.0]) | st.floats(0, 1e7),  # some often in one bucket
     cost_usd=st.none() | st.decimals(0, 5, places=6),
 )
 BATCHES = st.lists(
@@ -165,6 +165,9 @@ def test_the_sums_are_those_of_the_rows_whatever_came_when(
     some = [row for row in rows if since <= row.completed_at.date() <= until]
     found = ranked(fresh, since=since, until=until, limit=200)
     assert {(row.card_id, row.case_uid): told(row) for row in found} == summed(some, by_case)
+    with fresh.scope() as scope:
+        counted = scope.connection.execute(sa.select(rollup_histograms.c.counts)).scalars().all()
+    assert sum(map(sum, counted)) == sum(row.latency_ms is not None for row in rows)
     keys: dict[LatencyGroup, Callable[[Any], str]] = {
         "day": lambda row: str(row.completed_at.date()),
         "card": lambda row: str(row.card_id),
@@ -210,6 +213,16 @@ def test_what_is_recorded_late_or_twice_counts_once(tenant: Tenant) -> None:
         assert executions.sums(scope, ALL).items == 6
         (latency,) = analytics.latency(scope, LatencyQuery()).rows
     assert latency.items == 6
+
+
+def test_latencies_of_one_bucket_that_come_one_after_the_other_add_up(tenant: Tenant) -> None:
+    begun = two_runs(tenant)
+    for ordinal in (0, 2, 4):
+        store(tenant, begun, [Told(0, ordinal, latency_ms=100.0)])
+    store(tenant, begun, [Told(0, 6, latency_ms=1.5)])
+    with tenant.scope() as scope:
+        (row,) = scope.connection.execute(sa.select(rollup_histograms)).all()
+    assert (row.buckets, row.counts) == ([rollups.bucket(1.5), rollups.bucket(100.0)], [1, 3])
 
 
 def test_cases_come_in_the_order_that_was_asked_for(tenant: Tenant) -> None:
