@@ -23,7 +23,7 @@ Read = Callable[[int], Awaitable[tuple[list[RunEventOut], RunOut]]]
 
 # Redis may be away; then this is how late an event can be.
 LOOK_EVERY_S = 1.0
-COALESCE_S = 0.1
+COALESCE_S = 0.05
 """Least time between two looks: what happens in between comes together."""
 SHARE = 4
 """So many times as long as it took to tell all who watch, nothing is told: the loop has others to serve as well."""
