@@ -76,6 +76,14 @@ class Context:
             self._redis = Redis.from_url(self.redis_url, socket_timeout=5, socket_connect_timeout=5)
         return self._redis
 
+    def close(self) -> None:
+        """Close what this process has opened; it is opened anew when it is needed."""
+        self._check_process()
+        for opened in (self._database, self._lease_database, self._redis):
+            if opened is not None:
+                opened.close()
+        self._database = self._lease_database = self._redis = None
+
     def _check_process(self) -> None:
         if self._pid != os.getpid():
             # After a fork the parent's connections are dropped, not closed: closing would end them for the parent. What

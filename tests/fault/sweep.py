@@ -233,9 +233,7 @@ class Sweep:
         before = context._current
         context.install(made)
         yield
-        made.database.close()
-        made.lease_database.close()
-        made.redis.close()
+        made.close()
         context._current = before
 
     def _carry_out(self, run_id: str, failure: Failure) -> None:

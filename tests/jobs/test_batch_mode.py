@@ -45,7 +45,7 @@ def context(services: Services, settings: Settings) -> Iterator[Context]:
     keys = load_ring(settings.keys_path)
     context = Context(services.database_url, services.redis_url, "w", keys, home=settings.home)
     yield context
-    context.database.close()
+    context.close()
 
 
 @pytest.fixture

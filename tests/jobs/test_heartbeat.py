@@ -31,8 +31,7 @@ def context(line: Line, services: Services, settings: Settings, tmp_path: Path) 
     context = Context(line.url, services.redis_url, "w", load_ring(settings.keys_path), lease_s=LEASE_S, home=tmp_path)
     yield context
     line.mend()
-    context.lease_database.close()
-    context.database.close()
+    context.close()
 
 
 def begun(tenant: Tenant, context: Context) -> Heartbeat:

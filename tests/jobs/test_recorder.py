@@ -43,7 +43,7 @@ def line(services: Services) -> Iterator[Line]:
 def context(line: Line, services: Services, settings: Settings, tmp_path: Path) -> Iterator[Context]:
     context = Context(line.url, services.redis_url, "w", load_ring(settings.keys_path), home=tmp_path)
     yield context
-    context.database.close()
+    context.close()
     context.redis.close()
 
 

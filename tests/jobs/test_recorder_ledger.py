@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,9 +58,11 @@ def run_until(
 
 
 @pytest.fixture
-def context(line: Line, services: Services, settings: Settings, tmp_path: Path) -> Context:  # noqa: F811
+def context(line: Line, services: Services, settings: Settings, tmp_path: Path) -> Iterator[Context]:  # noqa: F811
     keys = load_ring(settings.keys_path)
-    return Context(line.url, services.redis_url, "w", keys, home=tmp_path, grace_s=0.2)
+    context = Context(line.url, services.redis_url, "w", keys, home=tmp_path, grace_s=0.2)
+    yield context
+    context.close()
 
 
 def test_what_is_in_flight_when_a_worker_shuts_down_is_answered_and_recorded_first(
@@ -82,7 +84,6 @@ def test_what_is_in_flight_when_a_worker_shuts_down_is_answered_and_recorded_fir
     assert {state for _, _, state in states(tenant, run_id)} == {"recorded"}
     # Nobody has to say that they may be asked again.
     assert len(shards.load(tenant.database, lease_of(tenant, lease.task_id)).pending) == 6
-    context.database.close()
 
 
 def test_a_shutdown_waits_no_longer_when_the_run_is_cancelled_meanwhile(tenant: Tenant, context: Context) -> None:
@@ -97,7 +98,6 @@ def test_a_shutdown_waits_no_longer_when_the_run_is_cancelled_meanwhile(tenant: 
     lease, ledger = run_until(tenant, context, run_id, stop)
     assert task_service.release(tenant.database, lease, sent=ledger.sent)
     assert [state for _, _, state in states(tenant, run_id)] == ["unknown"] * 4
-    context.database.close()
 
 
 def test_what_is_not_answered_in_time_when_a_worker_shuts_down_is_unknown(tenant: Tenant, context: Context) -> None:
@@ -110,7 +110,6 @@ def test_what_is_not_answered_in_time_when_a_worker_shuts_down_is_unknown(tenant
     lease, ledger = run_until(tenant, context, run_id, stop)
     assert task_service.release(tenant.database, lease, sent=ledger.sent)
     assert [state for _, _, state in states(tenant, run_id)] == ["unknown"] * 4
-    context.database.close()
 
 
 def test_what_waits_for_its_turn_is_released(tenant: Tenant, context: Context) -> None:
@@ -126,7 +125,6 @@ def test_what_waits_for_its_turn_is_released(tenant: Tenant, context: Context) -
     found = states(tenant, run_id)
     assert {ordinal for ordinal, _, state in found if state == "unknown"} == ledger.sent
     assert {state for ordinal, _, state in found if ordinal not in ledger.sent} <= {"released"}
-    context.database.close()
 
 
 def test_what_is_in_flight_when_the_database_goes_away_is_unknown(
@@ -151,4 +149,3 @@ def test_what_is_in_flight_when_the_database_goes_away_is_unknown(
     assert (found[1], found[3]) == ("unknown", "unknown")
     assert "recorded" in (found[0], found[2])
     assert {found[0], found[2]} <= {"recorded", "unknown"}
-    context.database.close()

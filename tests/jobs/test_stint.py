@@ -42,12 +42,11 @@ def worker(services: Services, settings: Settings, redis: Redis) -> Iterator[Con
     """This process as a worker."""
     redis.flushall()
     keys = load_ring(settings.keys_path)
-    made = Context(services.database_url, services.redis_url, "here", keys, lease_s=20, shared_keys=True)
+    made = Context(services.database_url, services.redis_url, "here", keys, lease_s=20, shared_keys=True, grace_s=0.5)
     before = context._current
     context.install(made)
     yield made
-    made.database.close()
-    made.redis.close()
+    made.close()
     context._current = before
 
 

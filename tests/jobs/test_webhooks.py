@@ -37,7 +37,7 @@ def receiver() -> Iterator[Receiver]:
 def context(services: Services, settings: Settings) -> Iterator[Context]:
     context = Context(services.database_url, services.redis_url, "w", load_ring(settings.keys_path))
     yield context
-    context.database.close()
+    context.close()
 
 
 @pytest.fixture
