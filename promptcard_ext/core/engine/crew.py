@@ -28,6 +28,8 @@ class Crew:
         self._stopped = asyncio.Event()
         self._claimed: deque[Item] = deque()
         self._claiming = asyncio.Lock()
+        self._ahead: asyncio.Task[None] | None = None
+        self._exhausted = False
         self._finished: list[ItemResult] = []
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -94,8 +96,11 @@ class Crew:
         self._news.set()
 
     def _halt(self) -> None:
-        for task in self._tasks:
+        for task in self._everybody():
             task.cancel()
+
+    def _everybody(self) -> list[asyncio.Task[None]]:
+        return self._tasks if self._ahead is None else [*self._tasks, self._ahead]
 
     async def next_batch(self) -> list[ItemResult]:
         """Wait for results; an empty list means that there will be no more."""
@@ -109,7 +114,7 @@ class Crew:
         return batch
 
     def _raise_failure(self) -> None:
-        for task in self._tasks:
+        for task in self._everybody():
             if task.done() and not task.cancelled() and (error := task.exception()):
                 raise error
 
@@ -118,7 +123,7 @@ class Crew:
         if self._finishing is not None:
             self._finishing.cancel()
         self._halt()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._everybody(), return_exceptions=True)
         left, self._finished = self._finished, []
         return left + (self._contests.leftovers() if self._contests is not None else [])
 
@@ -156,10 +161,25 @@ class Crew:
             async with self._claiming:
                 if not self._claimed:
                     await self._claim()
-        return self._claimed.popleft() if self._claimed else None
+        item = self._claimed.popleft() if self._claimed else None
+        if self.attempts is not None and len(self._claimed) == self._portion // 2 and not self._exhausted:
+            # Nobody should have to wait for items until those that are there are all called.
+            self._ahead = asyncio.create_task(self._claim_ahead())
+            self._ahead.add_done_callback(self._on_end)
+        return item
+
+    @property
+    def _portion(self) -> int:
+        return self.trials.caller.options.claim
+
+    async def _claim_ahead(self) -> None:
+        async with self._claiming:
+            if len(self._claimed) <= self._portion // 2:
+                await self._claim()
 
     async def _claim(self) -> None:
-        chunk = list(islice(self.source, self.trials.caller.options.claim))
+        chunk = list(islice(self.source, self._portion))
+        self._exhausted = len(chunk) < self._portion
         if self._contests is not None and chunk:
             # A comparison needs to know how many are coming: a group is claimed whole.
             chunk += self._rest_of_group(chunk[-1])
