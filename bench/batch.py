@@ -7,8 +7,8 @@ counts its calls for itself (`bench.engine`). The bare loop makes as many calls 
 time of worker, server, PostgreSQL and Valkey from the click until the run has ended, with somebody watching it over a
 WebSocket. A round whose rows, counts and sums by hour are not exactly the calls makes the whole measurement fail.
 
-What watching costs is the difference to a run that nobody watches. RQ's share is that of its jobs: those that were done
-in the run, at what one costs that finds nothing to do, and a bell rung for each shard. With ``--fail-every 20`` every
+What watching costs is the difference to a run that nobody watches. RQ's share is that of its bells, one for each shard:
+what it costs to ring one, and to hear it for nothing in a worker that is awake. With ``--fail-every 20`` every
 20th call is refused, with 429 and 500 in turn: then only the numbers count, and there are no targets for time.
 """
 
@@ -20,7 +20,6 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -56,16 +55,15 @@ class Sample(NamedTuple):
     mb_at_100: float
     lag_p50_ms: float
     lag_p95_ms: float
-    jobs: int
     bells: int
     bare_ms: float
     bare_phase_s: float
 
 
 class Bell(NamedTuple):
-    """CPU milliseconds of one job of RQ that finds nothing to do, and of asking for one."""
+    """CPU milliseconds of a worker that hears a bell and finds nothing to do, and of ringing it."""
 
-    job_ms: float
+    look_ms: float
     ring_ms: float
 
 
@@ -79,7 +77,7 @@ def sample(site: Site, calls: int, fail_every: int) -> Sample:
     bare = site.stub.run("aiohttp", calls, CONCURRENCY, LATENCY_MS / 1000)
     ask(site.stub, "answered")
     site.stub.pipe.send((fail_every,))
-    before, jobs = site.cpu(), site.jobs()
+    before = site.cpu()
     began = time.perf_counter()
     run_id = site.start("invoice", calls // CASES)
     with Watch(site.socket(run_id), site.parts()["worker"]) as watch:
@@ -94,7 +92,7 @@ def sample(site: Site, calls: int, fail_every: int) -> Sample:
     return Sample(
         sum(used.values()), used["worker"], used["server"], used["postgres"], used["valkey"], phase_s, took,
         *(watch.memory_mb(part) for part in (0.1, 0.5, 1)), at(lags, 0.5), at(lags, 0.95),
-        site.jobs() - jobs, bells, bare["cpu_s"] / calls * 1000, bare["phase_s"],
+        bells, bare["cpu_s"] / calls * 1000, bare["phase_s"],
     )  # fmt: skip
 
 
@@ -145,26 +143,22 @@ def clicks(site: Site) -> list[float]:
     return sorted(found)
 
 
-def _more_than(site: Site, jobs: int) -> bool:
-    return site.jobs() > jobs
-
-
 def bell(site: Site) -> Bell:
-    """Measure jobs that find nothing to do, one after the other."""
+    """Measure bells for which there is nothing to do, one after the other."""
     doorbell = Doorbell(site.redis_url)
     note = Note(site.workspace_id, uuid4(), "run_shard")
     try:
-        done, used = site.jobs(), site.cpu()["worker"]
-        for number in range(BELLS):
+        used = site.cpu()["worker"]
+        for _ in range(BELLS):
             doorbell.ring(note)
-            wait_for(partial(_more_than, site, done + number))
-        job_ms = (site.cpu()["worker"] - used) / BELLS * 1000
+            wait_for(lambda: not doorbell.waiting())
+        look_ms = (site.cpu()["worker"] - used) / BELLS * 1000
         own = time.process_time()
         for _ in range(BELLS):
             doorbell.ring(note)
         ring_ms = (time.process_time() - own) / BELLS * 1000
         wait_for(lambda: not doorbell.waiting())
-        return Bell(job_ms, ring_ms)
+        return Bell(look_ms, ring_ms)
     finally:
         doorbell.close()
 
@@ -177,7 +171,7 @@ def table(
     load = f"{calls:,} × {LATENCY_MS} ms × {CONCURRENCY}"
     lines = ["| " + load + " | CPU ms per execution | request phase s |", "|---|---:|---:|"]
     watching = max(0.0, 1 - statistics.median(unwatched) / middle.cpu_ms) * 100 if unwatched else 0.0
-    rq = (middle.jobs * empty.job_ms + middle.bells * empty.ring_ms) / (middle.cpu_ms * calls) * 100
+    rq = middle.bells * (empty.look_ms + empty.ring_ms) / (middle.cpu_ms * calls) * 100
     lines += [
         f"| Prompt Cards, all in | {middle.cpu_ms:.3f} | {middle.phase_s:.2f} |",
         f"| – worker | {middle.worker_ms:.3f} | |",
@@ -187,7 +181,7 @@ def table(
         f"| bare aiohttp | {middle.bare_ms:.3f} | {middle.bare_phase_s:.2f} |",
         "",
         f"Click to end {middle.click_to_end_s:.2f} s; click to first request, p50 {at(clicked, 0.5):.0f} ms.",
-        f"{middle.jobs:.0f} jobs of RQ at {empty.job_ms:.1f} ms, {middle.bells:.0f} bells at {empty.ring_ms:.2f} ms.",
+        f"{middle.bells:.0f} bells, each {empty.ring_ms:.2f} ms to ring, {empty.look_ms:.2f} ms to hear for nothing.",
         "Memory after 10 %, 50 % and 100 % of the time: {:.0f}, {:.0f} and {:.0f} MB.".format(*middle[7:10]),
         f"Calls, answers, rows, counts and sums by hour: {calls:,} each, in each of {len(samples)} rounds.",
     ]  # fmt: skip

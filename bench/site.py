@@ -118,11 +118,6 @@ class Site:
         """Return the address of a run's events."""
         return f"ws://127.0.0.1:{self.port}/promptcards/api/v1/workspaces/personal/runs/{run_id}/events?after=0"
 
-    def jobs(self) -> int:
-        """Return how many jobs of RQ the worker's processes have done."""
-        done = (self.redis.hget(key, "successful_job_count") for key in self.redis.smembers("rq:workers"))
-        return sum(int(number or 0) for number in done)
-
     def stored(self, run_id: str) -> tuple[int, int, int]:
         """Return how many rows a run has, how many it counts, and how many its shards are."""
         with self.database.transaction(self.workspace_id) as connection:

@@ -9,6 +9,7 @@ from pathlib import Path
 from redis import Redis
 
 from server_ext.db.engine import SILENCE_S, Database
+from server_ext.jobs.flag import Flag
 from server_ext.keys import KeyRing
 from server_ext.settings import Settings
 
@@ -23,6 +24,8 @@ class Context:
     Attributes:
         lease_s: How long a worker may be silent before its task is given to another.
         grace_s: How long calls in flight may still be answered when the worker is asked to end.
+        linger_s: How long a job without work waits for more before it ends.
+        at_work: Whether the job has a task; it tells the worker that forked it.
         home: Where what must not be lost is kept while the database is away.
         shared_keys: Whether provider keys of this process's environment are for every workspace.
         most_calls: Most calls in flight, whatever a run asks for; None sets no limit.
@@ -41,6 +44,8 @@ class Context:
     calls_total: int | None = None
     calls_per_workspace: int | None = None
     grace_s: float = DEFAULT_GRACE_S
+    linger_s: float = 0.0
+    at_work: Flag = field(default_factory=Flag, repr=False)
     home: Path = field(default_factory=lambda: Settings.from_environment().home)
     _pid: int = 0
     _database: Database | None = field(default=None, repr=False)

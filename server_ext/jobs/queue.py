@@ -96,6 +96,14 @@ def open_queue(redis: Redis) -> Queue:
     return Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=DoorbellJob)
 
 
+def heard(redis: Redis, wait_s: float) -> bool:
+    """Wait for the next bell, in whole or parts of seconds, and take it; False when none came, or Redis went away."""
+    try:
+        return redis.blpop([open_queue(redis).key], timeout=wait_s) is not None
+    except RedisError:
+        return False
+
+
 def hush(redis: Redis) -> int:
     """Take all bells out of the queue and return how many there were; none while Redis does not answer."""
     try:

@@ -8,11 +8,15 @@ from promptcard_ext.core.errors import PromptCardError
 from server_ext.jobs import batch_mode, drain, reports, stint, turn, webhooks
 from server_ext.jobs.context import Context, current
 from server_ext.jobs.heartbeat import Heartbeat
-from server_ext.jobs.queue import hush
+from server_ext.jobs.queue import heard, hush
 from server_ext.services import tasks
 
 # A process takes one task after the other for so long: making one costs more than a short task.
-STAY_S = 30.0
+STAY_S = 60.0
+# No further shard of a run is begun in the same stint after so long: its prices and credentials are as of its start.
+STINT_S = 30.0
+# So often one that waits for a bell looks whether it is to end.
+GLANCE_S = 0.25
 # What is done in one go: a shutdown interrupts it, and it begins anew.
 _WITHOUT_SHARD = {"report": reports.render, "webhook": webhooks.deliver, "batch_cancel": batch_mode.cancel}
 
@@ -23,7 +27,7 @@ def do(workspace_id: str, task_id: str) -> None:
     The ids say why the bell was rung, no more: whoever rings often must not be served before everybody else.
     """
     until = time.monotonic() + STAY_S
-    while time.monotonic() < until and (_do_next(until) or _bells_waited()):
+    while time.monotonic() < until and (_do_next() or _bells_waited() or _bell_rings(until)):
         drain.on_request(_nothing)
 
 
@@ -31,12 +35,13 @@ def _nothing() -> None:
     """Stand in for a task between two of them."""
 
 
-def _do_next(until: float) -> bool:
+def _do_next() -> bool:
     """Do the task that is next; return False when there is none, or when none may be begun."""
     context = current()
     lease = turn.take(context)
     if lease is not None:
-        _carry_out(context, lease, until)
+        context.at_work.set()
+        _carry_out(context, lease)
     return lease is not None
 
 
@@ -46,12 +51,27 @@ def _bells_waited() -> bool:
     Otherwise each would be heard by a process of its own, which finds nothing. A worker without work needs none of
     them: it waits for the next, and is there before that could be taken from it.
     """
-    return not drain.requested and not drain.orphaned() and hush(current().redis) > 0
+    return not _is_to_end() and hush(current().redis) > 0
 
 
-def _carry_out(context: Context, lease: tasks.Lease, until: float) -> None:
+def _bell_rings(until: float) -> bool:
+    """Wait for a bell, for a while: who comes back soon is served by a process that has all its connections."""
+    context = current()
+    context.at_work.clear()
+    until = min(until, time.monotonic() + context.linger_s)
+    while time.monotonic() < until and not _is_to_end():
+        if heard(context.redis, GLANCE_S):
+            return True
+    return False
+
+
+def _is_to_end() -> bool:
+    return drain.requested or drain.orphaned()
+
+
+def _carry_out(context: Context, lease: tasks.Lease) -> None:
     if lease.kind == "run_shard":
-        stint.run(context, lease, until)
+        stint.run(context, lease, time.monotonic() + STINT_S)
     else:
         with Heartbeat(context.lease_database, lease, context.lease_s) as heartbeat:
             _do_at_once(context, lease, heartbeat)

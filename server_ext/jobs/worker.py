@@ -24,6 +24,8 @@ from server_ext.services.workers import State
 log = logging.getLogger("promptcards.worker")
 # Of so many new objects some may be garbage that only a search finds. A run makes that many in a few hundred calls.
 GARBAGE_AFTER = 20_000
+# So long a job without work waits for more: somebody at a notebook runs, looks, changes something and runs again.
+LINGER_S = 60.0
 
 
 class PromptCardsWorker(Worker):
@@ -33,10 +35,10 @@ class PromptCardsWorker(Worker):
     max_connection_wait_time = 2.0
 
     def what_it_is_at(self) -> State:
-        """Tell whether it has a job."""
+        """Tell whether it has a task: a job that waits for the next one has none."""
         if drain.requested:
             return "draining"
-        return "busy" if self.horse_pid else "idle"
+        return "busy" if self.horse_pid and context.current().at_work else "idle"
 
     def handle_warm_shutdown_request(self) -> None:
         """Ask the running job to stop where it is; what it has is recorded, the rest goes back to the queue."""
@@ -82,7 +84,7 @@ def work_forever(
     """Take tasks from the queue until SIGTERM or Ctrl-C (or, with ``burst``, until none is left)."""
     setting = context.Context(
         database_url, redis_url, worker_name(), keys, lease_s, shared_keys, most_calls, installation,
-        calls_total, calls_per_workspace, grace_s,
+        calls_total, calls_per_workspace, grace_s, 0.0 if burst else LINGER_S,
     )  # fmt: skip
     context.install(setting)
     drain.install()
