@@ -36,6 +36,7 @@ bench: $(READY) ## Measure; results go to bench/RESULTS.md
 	$(BIN)/python -m bench.search --write bench/RESULTS.md
 	$(BIN)/python -m bench.audit --write bench/RESULTS.md
 	$(BIN)/python -m bench.analytics --write bench/RESULTS.md
+	$(BIN)/python -m bench.ingest --write bench/RESULTS.md
 	$(BIN)/python -m bench.responsive --write bench/RESULTS.md
 	$(BIN)/python -m bench.sockets --write bench/RESULTS.md
 	$(BIN)/python -m bench.control --write bench/RESULTS.md

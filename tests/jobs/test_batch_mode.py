@@ -21,7 +21,7 @@ from promptcard_ext.core.results import ItemResult
 from promptcard_ext.providers.openai_compatible import provider
 from server_ext.db.tables import attempts, generations, provider_batches, tasks
 from server_ext.embedded import Services
-from server_ext.jobs import batch_steps, work
+from server_ext.jobs import batch_steps, stint, work
 from server_ext.jobs.context import Context
 from server_ext.keys import load_ring
 from server_ext.services import cards, cases, credentials, items, network_rules, price_overrides, run_control, runs
@@ -64,6 +64,14 @@ def start(tenant: Tenant, *models: str, **more: Any) -> str:
         return str(runs.create(scope, spec).id)
 
 
+def carry_out(context: Context, lease: task_service.Lease) -> None:
+    """Do one task, and none that follows it."""
+    if lease.kind == "run_shard":
+        stint.run(context, lease, until=0)
+    else:
+        work._carry_out(context, lease)
+
+
 def step(tenant: Tenant, context: Context) -> bool:
     """Do as a worker does with what waits, as if its time had come; tell whether there was something."""
     due = {"not_before": sa.func.clock_timestamp()}
@@ -73,7 +81,7 @@ def step(tenant: Tenant, context: Context) -> bool:
     for task_id in task_ids:
         lease = task_service.claim(tenant.database, tenant.id, task_id, "w", 30)
         if lease is not None:
-            work._carry_out(context, lease, until=0)
+            carry_out(context, lease)
     return bool(task_ids)
 
 
@@ -192,7 +200,7 @@ def test_a_worker_that_dies_between_steps_changes_nothing(
     assert lease is not None
     # The provider has them: they are not of unknown fate.
     assert calls(place, run_id) == [(n, "open") for n in range(3)]
-    work._carry_out(context, lease, until=0)
+    carry_out(context, lease)
     stub.end()
     step(place, context)
     assert (place.status(run_id), len(stub.batches)) == ("completed", 1)
