@@ -35,7 +35,15 @@ bench: $(READY) ## Measure; results go to bench/RESULTS.md
 	$(BIN)/python -m bench.server --write bench/RESULTS.md
 	$(BIN)/python -m bench.search --write bench/RESULTS.md
 	$(BIN)/python -m bench.audit --write bench/RESULTS.md
+	$(BIN)/python -m bench.analytics --write bench/RESULTS.md
+	$(BIN)/python -m bench.ingest --write bench/RESULTS.md
 	$(BIN)/python -m bench.responsive --write bench/RESULTS.md
+	$(BIN)/python -m bench.sockets --write bench/RESULTS.md
+	$(BIN)/python -m bench.control --write bench/RESULTS.md
+	$(BIN)/python -m bench.batch --write bench/RESULTS.md
+	$(BIN)/python -m bench.batch --processes 2 --write bench/RESULTS.md
+	$(BIN)/python -m bench.batch --calls 100000 --rounds 1 --write bench/RESULTS.md
+	$(BIN)/python -m bench.batch --fail-every 20 --rounds 1 --write bench/RESULTS.md
 
 clean: ## Stop the services, delete environment, caches and test artefacts (never your data)
 	-@test ! -x $(BIN)/jupyter-promptcards || $(BIN)/jupyter promptcards services stop

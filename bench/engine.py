@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 ANSWER = (
     "The invoice total is 42 EUR, and this sentence makes the answer about as long as short answers are in practice."
@@ -44,6 +44,10 @@ REPLY = json.dumps(
     }
 ).encode()  # fmt: skip
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(REPLY) + REPLY
+REFUSALS = tuple(
+    b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}" % head
+    for head in (b"429 Too Many Requests\r\nRetry-After-Ms: 20", b"500 Internal Server Error")
+)
 PROMPT = (
     "Read the invoice below and answer with one JSON object that has the field text.\n\nInvoice number {}, total 42 EUR"
 )
@@ -74,9 +78,12 @@ SHAPES = (
 class Server(asyncio.Protocol):
     """As little of HTTP/1.1 as the clients here need."""
 
-    calls = 0
+    calls = failed = turns = 0
     latency_s = 0.0
     first = last = 0.0
+    answered: ClassVar[list[float]] = []
+    fail_every = 0
+    """Of so many calls one is refused, in turn with 429 and with 500; none with 0."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -100,13 +107,20 @@ class Server(asyncio.Protocol):
                 self._answer()
 
     def _answer(self) -> None:
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        Server.last = time.perf_counter()
+        Server.turns += 1
+        if Server.fail_every and Server.turns % Server.fail_every == 0:
+            self.transport.write(REFUSALS[Server.failed % 2])
+            Server.failed += 1
+        else:
             self.transport.write(RESPONSE)
-            Server.last = time.perf_counter()
+            Server.answered.append(Server.last)
 
 
 def serve(pipe: Connection) -> None:
-    """Serve in this process; ``pipe`` sets the latency and is told the calls since the last time."""
+    """Serve in this process; ``pipe`` sets the latency, and is told calls and when they began."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -119,6 +133,13 @@ def serve(pipe: Connection) -> None:
             if said == "count":
                 pipe.send((Server.calls, Server.last - Server.first))
                 Server.calls = 0
+            elif said == "answered":
+                pipe.send((Server.answered, Server.failed))
+                Server.answered, Server.failed = [], 0
+            elif isinstance(said, tuple):
+                (Server.fail_every,) = said
+            elif said == "first":
+                pipe.send(Server.first)
             elif said is None:
                 done.set_result(None)
             else:

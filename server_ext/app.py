@@ -22,6 +22,7 @@ from server_ext.api.export_slots import ExportSlots
 from server_ext.api.headers import harden_pages
 from server_ext.api.identity import Credential
 from server_ext.api.routes import handlers
+from server_ext.api.run_feeds import RunFeeds
 from server_ext.auth.actor import Actor
 from server_ext.auth.hub import hub_service, in_users_server
 from server_ext.hub_users import HubUsers
@@ -85,6 +86,7 @@ class PromptCards(ExtensionApp):
         self._starting: asyncio.Task[None] | None = None
         self._news: dict[str, set[asyncio.Event]] = {}
         self.streams = ChangeStreams()
+        self.feeds = RunFeeds(self.news, self.forget)
         self.export_slots = ExportSlots(EXPORT_THREADS)
         self.settings["promptcards_app"] = self
         assert self.serverapp is not None

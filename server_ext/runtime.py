@@ -24,6 +24,7 @@ from server_ext.jobs.queue import Doorbell
 from server_ext.jobs.relay import Relay
 from server_ext.keys import KeyRing, load_ring
 from server_ext.limits import Limiter, limits_from
+from server_ext.limits.loads import Loads
 from server_ext.news import News
 from server_ext.observe.readiness import Readiness
 from server_ext.redis_line import RedisLine
@@ -73,6 +74,7 @@ class Runtime:
         readiness: Whether load balancers may send requests.
         cache: Values that need not be read again, as long as `news` does not say that they have changed.
         limiter: Who may ask how often.
+        loads: How provider keys are loaded.
         worker: The worker process of this server, unless it was told to have none.
     """
 
@@ -85,6 +87,7 @@ class Runtime:
     heads: HeadKeeper
     cache: Cache
     limiter: Limiter
+    loads: Loads
     news: News
     exports: Database
     watch: Database
@@ -118,6 +121,7 @@ class Runtime:
             heads=HeadKeeper(database, settings.home / HEADS_FILE),
             cache=cache,
             limiter=Limiter(RedisLine(services.redis_url), installation, limits),
+            loads=Loads(RedisLine(services.redis_url), installation),
             news=News(services.database_url, cache),
             exports=Database(services.database_url, EXPORT_THREADS, keys=keys, statement_timeout_s=EXPORT_TIMEOUT_S),
             watch=watch,
@@ -159,7 +163,7 @@ class Runtime:
                 rest.callback(database.close)
             for pool in (self.export_pool, self.watch_pool):
                 rest.callback(pool.shutdown, wait=False, cancel_futures=True)
-            for line in (self.doorbell, self.cache, self.limiter):
+            for line in (self.doorbell, self.cache, self.limiter, self.loads):
                 rest.callback(line.close)
             rest.callback(self.relay.close)
             rest.callback(self.heads.close)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import platformdirs
 
+from promptcard_ext.core.errors import SetupError
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -23,6 +25,9 @@ class Settings:
             for the local owner only (``PROMPTCARDS_SHARED_PROVIDER_KEYS=1``).
         private_hosts: Private hosts that owners of workspaces may allow their credentials to call
             (``PROMPTCARDS_PRIVATE_HOSTS``), see `server_ext.services.network_rules`.
+        public_url: Where people reach this server, for links in messages (``PROMPTCARDS_PUBLIC_URL``).
+        calls_total: Most calls of models in flight, of all workers together (``PROMPTCARDS_CALLS_TOTAL``).
+        calls_per_workspace: The same for one workspace (``PROMPTCARDS_CALLS_PER_WORKSPACE``).
         limits: Rate limits that differ from ours (``PROMPTCARDS_LIMITS``), see `server_ext.limits.rates`.
     """
 
@@ -33,6 +38,9 @@ class Settings:
     keys_file: Path | None = None
     shared_provider_keys: bool = False
     private_hosts: str = ""
+    public_url: str = ""
+    calls_total: int | None = None
+    calls_per_workspace: int | None = None
     limits: str | None = None
 
     @property
@@ -53,5 +61,18 @@ class Settings:
             keys_file=Path(keys).expanduser().absolute() if (keys := os.environ.get("PROMPTCARDS_KEYS_FILE")) else None,
             shared_provider_keys=os.environ.get("PROMPTCARDS_SHARED_PROVIDER_KEYS") == "1",
             private_hosts=os.environ.get("PROMPTCARDS_PRIVATE_HOSTS") or "",
+            public_url=os.environ.get("PROMPTCARDS_PUBLIC_URL") or "",
+            calls_total=_number("PROMPTCARDS_CALLS_TOTAL"),
+            calls_per_workspace=_number("PROMPTCARDS_CALLS_PER_WORKSPACE"),
             limits=os.environ.get("PROMPTCARDS_LIMITS") or None,
         )
+
+
+def _number(name: str) -> int | None:
+    """Return a variable that is a number of calls, or None when it is not set."""
+    text = os.environ.get(name)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 100_000):
+        raise SetupError(f"{name} is {text!r:.40}, not a number from 1 to 100,000.", code="worker_option_invalid")
+    return int(text)

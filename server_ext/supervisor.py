@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 from server_ext.settings import Settings
 
@@ -23,12 +24,15 @@ class WorkerProcess:
 
     A worker that dies is replaced at once; one that dies again and again, after a pause that doubles up to a minute.
     What it was doing is taken up by the next one when its lease has run out.
+
+    Args:
+        arguments: What it is started with, besides ``worker``.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, arguments: Sequence[str] = ()) -> None:
+        self._settings, self._arguments = settings, arguments
         self._stopping = threading.Event()
-        self._process = _start(settings)
+        self._process = _start(settings, arguments)
         self._thread = threading.Thread(target=self._watch, name="promptcards-supervisor", daemon=True)
         self._thread.start()
 
@@ -53,7 +57,7 @@ class WorkerProcess:
             if not long_enough and self._stopping.wait(pause):
                 return
             started = time.monotonic()
-            self._process = _start(self._settings)
+            self._process = _start(self._settings, self._arguments)
 
     def close(self, timeout_s: float = 15.0) -> None:
         """Let the worker finish what it writes; after ``timeout_s`` seconds end it by force."""
@@ -70,10 +74,10 @@ class WorkerProcess:
             log.warning("The worker ended with code %s.", self._process.returncode)
 
 
-def _start(settings: Settings) -> subprocess.Popen[bytes]:
+def _start(settings: Settings, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         # -P: a file of the user's that is called like a module, in the folder of the notebooks, must not be imported.
-        [sys.executable, "-P", "-m", "promptcard_ext.cli", "worker", "--parent", str(os.getpid())],
+        [sys.executable, "-P", "-m", "promptcard_ext.cli", "worker", "--parent", str(os.getpid()), *arguments],
         env={**os.environ, "PROMPTCARDS_HOME": str(settings.home)},
         stdin=subprocess.DEVNULL,
         # Its own session: Ctrl-C in the terminal is for the server, which then stops the worker in good order.

@@ -31,7 +31,10 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 # What takes minutes comes first, so that no job still works on it when all others are done.
-LONGEST = ("test_isolation_machine", "test_naughty_http", "test_commands", "test_schemathesis", "test_responsive")
+LONGEST = (
+    "test_nth_failure", "test_isolation_machine", "test_naughty_http", "test_storm", "test_commands",
+    "test_schemathesis", "test_responsive",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -125,9 +128,9 @@ def start_worker(settings: Settings, services: Services) -> Iterator[StartWorker
     """A function that starts a worker process of the session's home."""
     with ExitStack() as started:
 
-        def start(*arguments: str, lease_s: float = 3.0) -> Program:
+        def start(*arguments: str, lease_s: float = 3.0, **more: str) -> Program:
             return started.enter_context(
-                Program(settings.home, "worker", *arguments, PROMPTCARDS_LEASE_S=f"{lease_s:g}")
+                Program(settings.home, "worker", *arguments, PROMPTCARDS_LEASE_S=f"{lease_s:g}", **more)
             )
 
         yield start

@@ -52,10 +52,10 @@ def greetings(count: int) -> list[Case]:
     return [Case({"who": f"Ada {n}"}, (Assertion("contains", f"Ada {n}."),), name=f"ada-{n}") for n in range(count)]
 
 
-def free_port() -> int:
+def free_port(host: str = "127.0.0.1") -> int:
     """Return a port that nobody listens on."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
@@ -90,14 +90,20 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 class Program:
-    """One of our commands as a process in a session of its own; killed, with its children, when the test ends."""
+    """One of our commands as a process in a session of its own; killed, with its children, when the test ends.
+
+    Attributes:
+        before: What it is started by, such as ``ip netns exec``.
+    """
+
+    before: Sequence[str] = ()
 
     def __init__(self, home: Path, *arguments: str, **more: str) -> None:
         self.home, self.arguments = home, arguments
         handle, name = tempfile.mkstemp(prefix="program-", suffix=".log", dir=home.parent)
         self.log = Path(name)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "promptcard_ext.cli", *arguments],
+            [*self.before, sys.executable, "-m", "promptcard_ext.cli", *arguments],
             env=environment(home, **more),
             stdin=subprocess.DEVNULL,
             stdout=handle,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from promptcard_ext.client.account import Account
+from promptcard_ext.client.analytics import Analytics
 from promptcard_ext.client.audit import Audit
+from promptcard_ext.client.budgets import Budgets
 from promptcard_ext.client.cards import Cards
 from promptcard_ext.client.cases import Cases
 from promptcard_ext.client.drafts import Drafts
@@ -13,6 +15,7 @@ from promptcard_ext.client.labels import Labels
 from promptcard_ext.client.members import Members
 from promptcard_ext.client.prices import PriceOverrides, Prices
 from promptcard_ext.client.provider_keys import NetworkRules, ProviderKeys
+from promptcard_ext.client.queue import QueueView
 from promptcard_ext.client.reports import Reports
 from promptcard_ext.client.runs import Runs
 from promptcard_ext.client.server import Server
@@ -21,6 +24,7 @@ from promptcard_ext.client.tags import Tags
 from promptcard_ext.client.tokens import Tokens
 from promptcard_ext.client.usage import UsageSums
 from promptcard_ext.client.versions import Versions
+from promptcard_ext.client.webhooks import Webhooks
 from promptcard_ext.client.workspaces import Workspaces
 
 
@@ -66,8 +70,12 @@ class WorkspaceApi:
         self.generations = Generations(*place)
         self.prices = Prices(*place)
         self.price_overrides = PriceOverrides(*place)
+        self.budgets = Budgets(*place)
         self.usage = UsageSums(*place)
+        self.analytics = Analytics(*place)
+        self.queue = QueueView(*place)
         self.audit = Audit(*place)
         self.reports = Reports(*place)
         self.credentials = ProviderKeys(*place)
         self.network_rules = NetworkRules(*place)
+        self.webhooks = Webhooks(*place)

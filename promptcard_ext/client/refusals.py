@@ -12,6 +12,7 @@ _BY_STATUS: dict[int, type[errors.PromptCardError]] = {
     401: errors.Unauthenticated,
     403: errors.Denied,
     404: errors.NotFound,
+    409: errors.Conflict,
     410: errors.NotFound,
     413: errors.CardError,
     422: errors.CardError,
@@ -54,6 +55,8 @@ def not_json() -> errors.Unavailable:
 
 
 def _ours(status: int, value: dict[str, Any], code: str, message: str, hint: str) -> errors.PromptCardError:
+    if status == 402 and isinstance(exceeds := value.get("exceeds"), list):
+        return errors.OverBudget(message, exceeds=exceeds, hint=hint, code=code)
     if status == 412:
         current, diff = value.get("current"), value.get("diff")
         return errors.Conflict(message, hint=hint, code=code, current=current, diff=diff)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 from uuid import UUID
+
+from msgspec import UNSET, UnsetType
 
 from promptcard_ext.client.download import Download
 from promptcard_ext.client.noun import Noun, Ref
@@ -14,6 +17,8 @@ from promptcard_ext.core.contract.regrades import Regraded, RegradeSpec
 from promptcard_ext.core.contract.runs import (
     ExportQuery,
     ItemQuery,
+    Priority,
+    RequeueSpec,
     RetrySpec,
     RunOut,
     RunPatch,
@@ -56,9 +61,18 @@ class Runs(Noun):
         """Return status, plan and counts of a run."""
         return self._read(RunOut, "GET", "runs", run)
 
-    def rename(self, run: Ref, name: str) -> RunOut:
-        """Give a run another name."""
-        return self._read(RunOut, "PATCH", "runs", run, body=RunPatch(name))
+    def change(
+        self,
+        run: Ref,
+        *,
+        name: str | UnsetType = UNSET,
+        budget_usd: Decimal | UnsetType | None = UNSET,
+        concurrency: int | UnsetType = UNSET,
+        priority: Priority | UnsetType = UNSET,
+    ) -> RunOut:
+        """Give a run another name or, while it goes on, another budget (None: none of its own), width or priority."""
+        patch = RunPatch(name, budget_usd, concurrency, priority)
+        return self._read(RunOut, "PATCH", "runs", run, body=patch)
 
     def cancel(self, run: Ref) -> RunOut:
         """Stop a run; what it has stays."""
@@ -72,9 +86,22 @@ class Runs(Noun):
         """Let a run that waits go on."""
         return self._read(RunOut, "POST", "runs", run, "resume", once=True)
 
-    def retry_errors(self, run: Ref, *, unscored: bool = False, name: str = "") -> RunOut:
-        """Ask the failed items of an ended run again, as a run of its own; ``unscored`` those without a verdict too."""
-        return self._read(RunOut, "POST", "runs", run, "retry-errors", body=RetrySpec(unscored, name), once=True)
+    def requeue(self, run: Ref, ordinals: Sequence[int] = ()) -> RunOut:
+        """Let items be called again although an earlier call may have been paid for; by default all that wait."""
+        return self._read(RunOut, "POST", "runs", run, "requeue", body=RequeueSpec([*ordinals]), once=True)
+
+    def retry_errors(
+        self, run: Ref, *, unscored: bool = False, name: str = "", budget_usd: Decimal | None = None
+    ) -> RunOut:
+        """Ask the failed items of an ended run again, as a run of its own.
+
+        Args:
+            unscored: Those without a verdict too.
+            name: Of the new run; by default that of the old one.
+            budget_usd: What the new run may cost; by default as much as the old one might.
+        """
+        spec = RetrySpec(unscored, name, budget_usd)
+        return self._read(RunOut, "POST", "runs", run, "retry-errors", body=spec, once=True)
 
     def regrade(self, run: Ref, spec: RegradeSpec) -> Regraded:
         """Judge the stored answers by other assertions, and tell what flips; nothing stored is changed."""

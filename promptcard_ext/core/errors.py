@@ -7,6 +7,7 @@
     ├── ProviderError        a model call that failed, with the class of failure
     │   └── UnknownModel     a model or provider that does not exist
     ├── RunError             a run that cannot start or go on
+    ├── OverBudget           a run that may cost more than the rules leave
     ├── NotFound             no such object (or not yours: the two look the same)
     ├── Conflict             somebody changed it first
     ├── Unauthenticated      who is asking?
@@ -21,6 +22,7 @@ Each carries a stable ``code`` for programs, a message that names the object, an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -131,6 +133,23 @@ class RunError(PromptCardError):
     """A run that cannot start or go on."""
 
     code = "run_error"
+
+
+class OverBudget(PromptCardError):
+    """A run that may cost more than the workspace's rules leave.
+
+    Args:
+        exceeds: The rules with their numbers, as plain values (`core.contract.budgets.Exceeded`).
+    """
+
+    code = "budget_exceeded"
+
+    def __init__(self, message: str, *, exceeds: Sequence[Any] = (), hint: str = "", code: str | None = None) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.exceeds = list(exceeds)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "exceeds": self.exceeds}
 
 
 class NotFound(PromptCardError):

@@ -21,7 +21,8 @@ from promptcard_ext.core.identity import canonical_json
 # What chat formats put around each message, and before the answer.
 _AROUND_MESSAGE, _AROUND_PROMPT = 5, 4
 # No text of the 480 had more tokens than this many times the upper end.
-_BEYOND_HIGH = 1.7
+BEYOND_HIGH = 1.7
+"""How many times the upper end of a range a text may have at the very most."""
 
 _WORD = re.compile(r"[A-Za-z]+")
 _DIGITS = re.compile(r"[0-9]{1,3}")
@@ -128,7 +129,7 @@ def most_prompt_tokens(messages: Iterable[Message], settings: ModelSettings | No
     total = float(_AROUND_PROMPT)
     for text in (*(message.content for message in messages), *_sent_beside(settings)):
         size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-        total += _AROUND_MESSAGE + min(size, _BEYOND_HIGH * tokens_of(text).high)
+        total += _AROUND_MESSAGE + min(size, BEYOND_HIGH * tokens_of(text).high)
     return int(total) + 1
 
 

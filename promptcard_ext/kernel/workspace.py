@@ -23,7 +23,7 @@ from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case, as_cases
 from promptcard_ext.core.contract.cards import LATEST
 from promptcard_ext.core.contract.cases import SavedCase
-from promptcard_ext.core.contract.runs import RunOut, RunSpec
+from promptcard_ext.core.contract.runs import Priority, RunOut, RunSpec
 from promptcard_ext.core.errors import PromptCardError, RunError
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.interchange.card_file import CardFile
@@ -121,6 +121,7 @@ class Workspace:
         judge: str | Sequence[str] = (),
         embedder: str | None = None,
         name: str = "",
+        priority: Priority = "medium",
     ) -> RunHandle:
         """Start a run on the server and follow it. It goes on when this kernel ends.
 
@@ -131,6 +132,7 @@ class Workspace:
             cases: Names of cases; default all.
             judge: Model that judges where an assertion needs one; several are a panel.
             embedder: Model that makes vectors where an assertion needs them.
+            priority: ``high``, ``medium`` or ``low``: whether workers turn to it before or after others.
 
         Raises:
             PromptCardError: The server refuses, for example because a case does not fit.
@@ -148,6 +150,7 @@ class Workspace:
             judges=[judge] if isinstance(judge, str) else list(judge),
             embedder=embedder,
             name=name,
+            priority=priority,
         )
         return self._handle(self.api.runs.start(spec))
 

@@ -173,6 +173,30 @@ class Http:
         finally:
             response.release()
 
+    async def upload(self, path: str, data: bytes, content_type: str) -> Received:
+        """Send something that is not JSON, and return the whole body of the reply.
+
+        Raises:
+            ProviderError: As `fetch` says.
+        """
+        response = await self._send(path, data, {"Content-Type": content_type})
+        try:
+            return Received(await self._read(response), response.headers)
+        finally:
+            response.release()
+
+    async def download(self, path: str, most: int) -> bytes:
+        """Return a file of at most ``most`` bytes.
+
+        Raises:
+            ProviderError: As `fetch` says; ``reply_too_long`` for a longer one.
+        """
+        response = await self._send(path, None)
+        try:
+            return await self._read(response, most)
+        finally:
+            response.release()
+
     async def stream(self, path: str, data: bytes, sink: Sink) -> Mapping[str, str]:
         """Send JSON, feed the reply to ``sink`` as it comes, and return the headers.
 
@@ -191,13 +215,15 @@ class Http:
             response.release()
         return response.headers
 
-    async def _send(self, path: str, data: bytes | None) -> aiohttp.ClientResponse:
+    async def _send(
+        self, path: str, data: bytes | None, headers: Mapping[str, str] | None = None
+    ) -> aiohttp.ClientResponse:
         url = self._urls.get(path) or self._target(path)
         # aiohttp takes up to a megabyte at once; more is to be given as a file, which it sends in parts.
         body = data if data is None or len(data) < _LARGE else io.BytesIO(data)
         method = "GET" if data is None else "POST"
         try:
-            response = await self._open().request(method, url, data=body, allow_redirects=False)
+            response = await self._open().request(method, url, data=body, headers=headers, allow_redirects=False)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise self.refusal.unreachable(error) from None
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
@@ -215,17 +241,17 @@ class Http:
             response.release()
         raise self.refusal.of_status(response.status, raw, response.headers)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, most: int = MAX_BODY_BYTES) -> bytes:
         content, size = response.content, 0
         parts: list[bytes] = []
         try:
             while part := await content.readany():
                 if content.at_eof() and not parts:
-                    return part if len(part) <= MAX_BODY_BYTES else self._too_long([part])
+                    return part if len(part) <= most else self._too_long([part], most)
                 parts.append(part)
                 size += len(part)
-                if size > MAX_BODY_BYTES:
-                    self._too_long(parts)
+                if size > most:
+                    self._too_long(parts, most)
         except (aiohttp.ClientError, ConnectionError) as error:
             raise self.refusal.broken(_broke_off(error), b"".join(parts)) from None
         except asyncio.CancelledError as error:
@@ -237,8 +263,8 @@ class Http:
         """Leave what was received with the error: a deadline that ends a call finds there what was paid for."""
         error.raw = self.refusal.excerpt(received)  # type: ignore[attr-defined]
 
-    def _too_long(self, parts: list[bytes]) -> bytes:
-        raise self.refusal.too_long(MAX_BODY_BYTES, b"".join(parts))
+    def _too_long(self, parts: list[bytes], most: int) -> bytes:
+        raise self.refusal.too_long(most, b"".join(parts))
 
     async def _pour(self, response: aiohttp.ClientResponse, sink: Sink) -> None:
         content, size = response.content, 0

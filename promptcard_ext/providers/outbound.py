@@ -37,6 +37,13 @@ class Guard:
         self._allowed = frozenset(allowed)
         self._resolver = resolver
 
+    def __eq__(self, other: object) -> bool:
+        """Tell whether both let the same be called."""
+        return isinstance(other, Guard) and (self._allowed, self._resolver) == (other._allowed, other._resolver)
+
+    def __hash__(self) -> int:
+        return hash(self._allowed)
+
     def check(self, url: str) -> Place:
         """Return the parts of a URL that may be called, as far as its text tells.
 

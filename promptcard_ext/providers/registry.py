@@ -11,6 +11,7 @@ import asyncio
 import difflib
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -40,6 +41,13 @@ def _factory(name: str) -> Callable[..., Provider]:
     )
 
 
+def preload() -> None:
+    """Import all installed providers: whoever forks does it once, and not each child for itself."""
+    for name in provider_names():
+        with suppress(Exception):  # one that breaks is the end of the calls that name it, not of this process
+            _factory(name)
+
+
 @cache
 def takes_credentials(name: str) -> bool:
     """Tell whether a provider can be given an address, a key and a guard: its constructor takes all three.
@@ -48,6 +56,16 @@ def takes_credentials(name: str) -> bool:
         UnknownModel: There is no such provider (``unknown_provider``).
     """
     return {"base_url", "api_key", "guard"} <= inspect.signature(_factory(name)).parameters.keys()
+
+
+@cache
+def takes_batches(name: str) -> bool:
+    """Tell whether a provider takes calls that can wait, many at once.
+
+    Raises:
+        UnknownModel: There is no such provider (``unknown_provider``).
+    """
+    return hasattr(_factory(name), "batches")
 
 
 def public_url(name: str) -> str | None:

@@ -13,6 +13,7 @@ from promptcard_ext.core.errors import (
     Denied,
     FileError,
     NotFound,
+    OverBudget,
     PromptCardError,
     RateLimited,
     SetupError,
@@ -24,6 +25,7 @@ from promptcard_ext.core.errors import (
 # The first that fits counts.
 STATUS: tuple[tuple[type[PromptCardError], int], ...] = (
     (Unauthenticated, 401),
+    (OverBudget, 402),
     (Denied, 403),
     (NotFound, 404),
     (Conflict, 412),

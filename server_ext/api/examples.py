@@ -29,6 +29,7 @@ BODIES: dict[str, Any] = {
     "change_cases": {"save": [{"variables": {"who": "Alan"}, "assertions": [{"type": "contains", "value": "Alan"}]}]},
     "create_run": {"card": "greet", "models": ["simulated:echo"]},
     "update_run": {"name": "before the release"},
+    "requeue_items": {"ordinals": [0]},
     "retry_errors": {"unscored": True},
     "regrade_run": {"assertions": [{"type": "icontains", "value": "hello"}]},
     "create_price_override": {
@@ -39,10 +40,13 @@ BODIES: dict[str, Any] = {
         "valid_from": "2026-01-01",
         "source": "our contract",
     },
+    "set_budget": {"scope": "workspace", "span": "month", "limit_usd": "100", "hard": False},
     "update_price_override": {"valid_to": "2027-01-01"},
     "create_credential": {"provider": "openai", "name": "team", "key": "the provider's key"},
     "update_credential": {"enabled": False},
     "create_network_rule": {"host": "models.example.com", "port": 8000, "note": "our own models"},
+    "create_webhook": {"url": "https://hooks.example.com/promptcards", "note": "tells the team"},
+    "update_webhook": {"enabled": False},
 }
 UPLOADS = {"text/csv": "who,__expected\nAda,contains:Ada\n"}
 PATH = {"workspace": "personal", "card": "greet", "version": "1", "label": "production", "tag": "demo"}
@@ -62,8 +66,10 @@ _MADE = {
     "create_invitation": ("invitation", "/invitation/id"),
     "create_token": ("token", "/api_token/id"),
     "create_price_override": ("price", "/id"),
+    "set_budget": ("budget", "/id"),
     "create_credential": ("credential", "/id"),
     "create_network_rule": ("rule", "/id"),
+    "create_webhook": ("webhook", "/webhook/id"),
 }
 
 

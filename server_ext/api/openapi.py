@@ -47,7 +47,9 @@ _PATH: dict[str, tuple[str, bool]] = {
     "report": ("Id of the report.", True),
     "generation": ("Id of the answer.", True),
     "price": ("Id of the price.", True),
+    "budget": ("Id of the spend rule.", True),
     "credential": ("Id of the credential.", True),
+    "webhook": ("Id of the webhook.", True),
     "rule": ("Id of the rule.", True),
 }
 _LAST_EVENT = {

@@ -19,6 +19,7 @@ ERROR_SCHEMA: dict[str, Any] = {
         "request_id": {"type": "string", "description": "As in the header `X-Request-Id` and in the server's log."},
         "current": {"description": "With 412: the state that won."},
         "diff": {"description": "With 412: by field, how it differs from what was wanted."},
+        "exceeds": {"description": "With 402: the spend rules, with `limit_usd`, `spent_usd` and so on."},
         "line": {"type": "integer", "description": "Of a template that does not parse, from 1."},
         "column": {"type": "integer", "description": "Of a template that does not parse, from 1."},
     },
@@ -27,6 +28,7 @@ ERROR_SCHEMA: dict[str, Any] = {
 _MEANING = {
     400: ("BadRequest", "The request is not HTTP as it should be."),
     401: ("Unauthorized", "Nobody, or a credential that is not good."),
+    402: ("PaymentRequired", "A spend rule leaves less than it may cost; `exceeds` has the numbers."),
     403: ("Forbidden", "Role or credential do not allow it."),
     404: ("NotFound", "There is none, or it is somebody else's."),
     409: ("Conflict", "It does not go with how things are."),

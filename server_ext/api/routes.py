@@ -8,9 +8,11 @@ from typing import Any
 from jupyter_server.utils import url_path_join
 
 from server_ext.api import (
+    analytics,
     api_tokens,
     audit,
     auth,
+    budgets,
     cards,
     cases,
     contract,
@@ -22,11 +24,13 @@ from server_ext.api import (
     labels,
     members,
     prices,
+    queue,
     reports,
     runs,
     tags,
     usage,
     versions,
+    webhooks,
     workspaces,
 )
 from server_ext.api.changes_sse import ChangesHandler
@@ -54,10 +58,14 @@ OPERATIONS: tuple[Operation, ...] = (
     *runs.operations.all,
     *generations.operations.all,
     *prices.operations.all,
+    *budgets.operations.all,
     *usage.operations.all,
+    *analytics.operations.all,
+    *queue.operations.all,
     *audit.operations.all,
     *reports.operations.all,
     *credentials.operations.all,
+    *webhooks.operations.all,
 )
 # Paths that stay open, each with the action that it asks for.
 STREAMS: tuple[tuple[str, type[Any], str], ...] = (

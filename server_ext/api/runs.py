@@ -7,6 +7,7 @@ from promptcard_ext.core.contract.regrades import Regraded, RegradeSpec
 from promptcard_ext.core.contract.runs import (
     ExportQuery,
     ItemQuery,
+    RequeueSpec,
     RetrySpec,
     RunOut,
     RunPatch,
@@ -29,7 +30,7 @@ def list_runs(call: Call) -> Page[RunOut]:
     return runs.list_runs(call.scope, call.query)
 
 
-@operations.post(RUNS, action="test:execute", body=RunSpec, answer=RunOut, status=201, idempotent=True)
+@operations.post(RUNS, action="test:execute", body=RunSpec, answer=RunOut, status=201, idempotent=True, refuses=(402,))
 def create_run(call: Call) -> RunOut:
     """Start a run.
 
@@ -45,13 +46,13 @@ def get_run(call: Call) -> RunOut:
     return runs.get(call.scope, call.path["run"])
 
 
-@operations.patch(RUN, action="test:execute", body=RunPatch, answer=RunOut)
+@operations.patch(RUN, action="test:execute", body=RunPatch, answer=RunOut, refuses=(402, 409))
 def update_run(call: Call) -> RunOut:
-    """Give a run another name.
+    """Give a run another name, or another budget or concurrency while it goes on.
 
-    A run counts its results all the time, so there is no ETag, and none is asked for.
+    Workers heed it within a second. A run counts its results all the time, so there is no ETag, and none is asked for.
     """
-    return runs.update(call.scope, call.path["run"], call.body)
+    return run_control.adjust(call.scope, call.path["run"], call.body)
 
 
 @operations.post(RUN + "/cancel", action="test:cancel", answer=RunOut, status=202, idempotent=True)
@@ -73,8 +74,24 @@ def resume_run(call: Call) -> RunOut:
     return run_control.resume(call.scope, call.path["run"])
 
 
+@operations.post(RUN + "/requeue", action="test:execute", body=RequeueSpec, answer=RunOut, status=202, idempotent=True)
+def requeue_items(call: Call) -> RunOut:
+    """Let items be called again although an earlier call may have been paid for.
+
+    It is for runs with `on_unknown` set to `hold`, which otherwise wait with such items until they are cancelled.
+    """
+    call.after_commit.append(call.server.relay.wake)
+    return run_control.requeue(call.scope, call.path["run"], call.body)
+
+
 @operations.post(
-    RUN + "/retry-errors", action="test:execute", body=RetrySpec, answer=RunOut, status=201, idempotent=True
+    RUN + "/retry-errors",
+    action="test:execute",
+    body=RetrySpec,
+    answer=RunOut,
+    status=201,
+    idempotent=True,
+    refuses=(402,),
 )
 def retry_errors(call: Call) -> RunOut:
     """Ask the failed items of an ended run again, as a run of its own.

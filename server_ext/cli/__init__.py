@@ -9,6 +9,7 @@ from typing import Any
 
 from server_ext.cli import (
     audit,
+    budget,
     credential,
     database,
     doctor,
@@ -16,6 +17,7 @@ from server_ext.cli import (
     keys,
     member,
     openapi,
+    queue,
     serve,
     services,
     token,
@@ -24,7 +26,7 @@ from server_ext.cli import (
     workspace,
 )
 
-FOR_OPERATORS = (user, workspace, member, invitation, token, credential, audit, keys, openapi)
+FOR_OPERATORS = (user, workspace, member, invitation, token, credential, budget, audit, keys, queue, openapi)
 
 
 def register(commands: Any) -> None:

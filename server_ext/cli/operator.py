@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from server_ext.db.engine import Database
+    from server_ext.embedded import Services
     from server_ext.services.directory import Directory
     from server_ext.services.scope import Scope
 
@@ -31,11 +32,13 @@ class Operator:
     """Somebody at the server's own command line.
 
     Attributes:
+        services: Where database and Redis are.
         database: In the application's role, like everything.
         directory: What can be found across workspaces.
     """
 
     settings: Settings
+    services: Services
     database: Database
     directory: Directory
 
@@ -73,7 +76,7 @@ def operator() -> Iterator[Operator]:
         Database(services.database_url, pool_size=2, keys=load_ring(settings.keys_path)) as database,
         Directory(services.owner_database_url) as directory,
     ):
-        yield Operator(settings, database, directory)
+        yield Operator(settings, services, database, directory)
 
 
 def everything(page: Callable[[str | None], Page[T]]) -> list[T]:

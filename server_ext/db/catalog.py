@@ -13,6 +13,7 @@ TABLES_WITHOUT_WORKSPACE = {
     "users": "a person may be in several workspaces; a policy of its own",
     "user_identities": "logins of a user; a policy of its own",
     "sessions": "sessions of a user; a policy of its own",
+    "workers": "a worker serves all workspaces; no policy for the application, which has functions only",
     "login_attempts": "nobody is known yet; no policy for the application, which has functions only",
 }
 """Behind row security too, but by another condition than ``workspace_id``."""
@@ -30,6 +31,12 @@ DEFINER_FUNCTIONS = {
     "pc.ensure_partitions(months_ahead integer)": "partitions are made by the owner",
     "pc.take_outbox(max_rows integer)": "one dispatcher serves all workspaces; it gets ids only",
     "pc.tasks_to_ring(older_than interval, max_rows integer)": "one sweeper serves all workspaces; it gets ids only",
+    "pc.beat_worker(worker text, host text, pid integer, version text, state text, concurrency integer)": "workers are "
+    "of no workspace",
+    "pc.forget_worker(worker text)": "workers are of no workspace",
+    "pc.known_workers()": "workers are of no workspace; of tasks it gives their number only",
+    "pc.all_queue_lines()": "operators see how long the queue is; it gives numbers by workspace only",
+    "pc.next_task(of_run uuid)": "workers serve all workspaces in turn; it gives the ids of one task",
     "pc.workspaces_to_reseal(current_key text, after uuid, max_rows integer)": "an old sealing key is of all "
     "workspaces; it gives their ids only",
     "pc.hub_members(after text, max_rows integer)": "who has left the Hub does not come by to be removed; it gives "
@@ -43,13 +50,15 @@ OWNER_POLICY_TABLES = {
     "users": "pc.resolve_identity",
     "user_identities": "pc.resolve_identity, pc.hub_members",
     "login_attempts": "pc.admit_login, pc.forgive_login",
+    "workers": "pc.beat_worker, pc.forget_worker, pc.known_workers",
     "outbox": "pc.take_outbox",
     "audit_log": "pc.audit_heads",
     "workspaces": "operators list them, as the owner",
     "memberships": "operators list them, as the owner; pc.hub_members",
     "card_search": "pc.search_cards",
-    "tasks": "pc.tasks_to_ring",
+    "tasks": "pc.tasks_to_ring, pc.next_task, pc.known_workers, pc.all_queue_lines",
     "provider_credentials": "pc.workspaces_to_reseal",
+    "webhooks": "pc.workspaces_to_reseal",
     "test_executions_default": "pc.ensure_partitions moves rows out of it",
     "analytics_events_default": "pc.ensure_partitions moves rows out of it",
     "performance_metrics_default": "pc.ensure_partitions moves rows out of it",

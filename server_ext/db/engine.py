@@ -23,6 +23,7 @@ from server_ext.db.text import dump_json, load_json
 from server_ext.keys import KeyRing
 
 STATEMENT_TIMEOUT_S = 30.0
+SILENCE_S = 30.0
 ANNOUNCED = "announced"
 """Where a connection notes what its transaction has announced."""
 
@@ -35,6 +36,7 @@ class Database:
         keys: The installation's secrets, for what is stored sealed; without them nothing that needs one can be done.
         pool_size: Most connections this process opens; a further transaction waits up to ten seconds for one.
         statement_timeout_s: After this long PostgreSQL gives a statement up.
+        silence_s: See `connect_args`.
 
     Attributes:
         after_commit: Called with what a transaction has announced (`server_ext.services.changes`), when it has.
@@ -52,9 +54,14 @@ class Database:
         *,
         keys: KeyRing | None = None,
         statement_timeout_s: float = STATEMENT_TIMEOUT_S,
+        silence_s: float = SILENCE_S,
     ) -> None:
         self._engine = make_engine(
-            url, pool_size=pool_size, statement_timeout_s=statement_timeout_s, implicit_begin=False
+            url,
+            pool_size=pool_size,
+            statement_timeout_s=statement_timeout_s,
+            silence_s=silence_s,
+            implicit_begin=False,
         )
         self._keys = keys
         self.after_commit: Callable[[Sequence[Any]], None] | None = None
@@ -140,7 +147,12 @@ def _naming(workspace_id: UUID | None, user_id: UUID | None) -> str:
 
 
 def make_engine(
-    url: str, *, pool_size: int = 8, statement_timeout_s: float = STATEMENT_TIMEOUT_S, implicit_begin: bool = True
+    url: str,
+    *,
+    pool_size: int = 8,
+    statement_timeout_s: float = STATEMENT_TIMEOUT_S,
+    silence_s: float = SILENCE_S,
+    implicit_begin: bool = True,
 ) -> sa.Engine:
     """Return an engine with our time limits and our JSON. Everything but migrations goes through `Database`.
 
@@ -149,7 +161,7 @@ def make_engine(
     """
     engine = sa.create_engine(
         sa.make_url(url).set(drivername="postgresql+psycopg"),
-        connect_args=connect_args(statement_timeout_s),
+        connect_args=connect_args(statement_timeout_s, silence_s),
         # What psycopg calls autocommit is that it sends no BEGIN; what has begun is committed and undone as ever.
         isolation_level=None if implicit_begin else "AUTOCOMMIT",
         hide_parameters=True,  # an error message may reach a log; a prompt must not
@@ -185,11 +197,17 @@ def _close_lost_cursor(error: sa.ExceptionContext) -> None:
         context.cursor.close()
 
 
-def connect_args(statement_timeout_s: float) -> dict[str, Any]:
-    """Return the options of every connection of ours."""
+def connect_args(statement_timeout_s: float, silence_s: float = SILENCE_S) -> dict[str, Any]:
+    """Return the options of every connection of ours.
+
+    Args:
+        silence_s: So long the machine at the other end may say nothing before the connection counts as lost, at least
+            1; a transaction whose client vanished holds its locks for no more than twice as long.
+    """
+    silence_ms = round(max(1.0, silence_s) * 1000)
     settings = {
         "statement_timeout": round(statement_timeout_s * 1000),
-        "idle_in_transaction_session_timeout": 60_000,
+        "idle_in_transaction_session_timeout": 2 * silence_ms,
         "timezone": "UTC",
         "jit": "off",  # compiling costs more than our short statements take
     }
@@ -198,8 +216,8 @@ def connect_args(statement_timeout_s: float) -> dict[str, Any]:
         "connect_timeout": 5,
         "keepalives": 1,
         "keepalives_count": 3,
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
+        "keepalives_idle": max(1, silence_ms // 1000),
+        "keepalives_interval": max(1, silence_ms // 3000),
         "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
-        "tcp_user_timeout": 30_000,
+        "tcp_user_timeout": silence_ms,
     }

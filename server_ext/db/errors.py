@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, StatementError
 
 from promptcard_ext.core.errors import Unavailable
 
@@ -57,3 +57,28 @@ def translated() -> Iterator[None]:
 def sqlstate(error: DBAPIError | psycopg.Error) -> str | None:
     """Return PostgreSQL's five-letter code, or None when the server was not reached."""
     return getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
+
+
+STORING = (DBAPIError, StatementError, psycopg.Error, Unavailable, ValueError, OverflowError, RecursionError)
+"""What may be raised when a value is stored."""
+# Data exceptions, broken constraints, and what is larger or deeper than PostgreSQL takes.
+_REFUSED = ("22", "23", "54")
+_MET = ("40001", "40P01")
+
+
+def is_refusal(error: Exception) -> bool:
+    """Tell whether an error of `STORING` is about what was to be stored, not about the database or the statement."""
+    cause = error.__cause__ if isinstance(error, Unavailable) else error
+    if isinstance(cause, DBAPIError | psycopg.Error) and (state := sqlstate(cause)) is not None:
+        return state.startswith(_REFUSED)
+    if isinstance(cause, DBAPIError):
+        cause = cause.orig
+    # Whatever else the driver says without a code is that there is no connection.
+    own = not isinstance(cause, DBAPIError | psycopg.Error) and isinstance(cause, STORING)
+    return own or isinstance(cause, psycopg.DataError)
+
+
+def met_another(error: Unavailable) -> bool:
+    """Tell whether a transaction was undone because it and another one waited for, or wrote over, each other."""
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError | psycopg.Error) and sqlstate(cause) in _MET

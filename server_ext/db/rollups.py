@@ -1,4 +1,4 @@
-"""Sums by hour, kept with the write, so that a dashboard reads buckets and not rows.
+"""Sums by hour and by case, kept with the write, so that a dashboard reads buckets and not rows.
 
 Latencies go into logarithmic buckets of base 1.02, which makes any percentile of any window exact to about 1 %.
 """
@@ -6,23 +6,29 @@ Latencies go into logarithmic buckets of base 1.02, which makes any percentile o
 from __future__ import annotations
 
 import math
-from collections import Counter
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
-
-from server_ext.db.tables import rollup_hours, rollup_latency, rollup_users
-
 BASE = 1.02
-_KEY = ("workspace_id", "hour", "card_version_id", "model", "provider")
-_USER_KEY = ("workspace_id", "hour", "user_id")
 NOBODY = UUID(int=0)
 """Stands in the sums by user for runs that nobody started."""
-_OUTCOME = {"pass": "passed", "fail": "failed", "error": "errored", "unscored": "unscored"}
+
+_KEY = ("workspace_id", "hour", "card_version_id", "model", "provider")
+_USER_KEY = ("workspace_id", "hour", "user_id")
+_BUCKET = f"case when latency_ms >= 1 then floor(ln(latency_ms) / ln({BASE}::double precision))::integer else 0 end"
+_SUMS = {
+    "n": "count(*)",
+    "passed": "count(*) filter (where outcome = 'pass')",
+    "failed": "count(*) filter (where outcome = 'fail')",
+    "errored": "count(*) filter (where outcome = 'error')",
+    "unscored": "count(*) filter (where outcome = 'unscored')",
+    "tokens_input": "coalesce(sum(tokens_input), 0)",
+    "tokens_output": "coalesce(sum(tokens_output), 0)",
+    "cost_usd": "coalesce(sum(cost_usd), 0)",
+    "priced": "count(cost_usd)",
+}
+_CASE = ("workspace_id", "card_id", "case_uid")
+_LATENCY = {"latency_ms_sum": "coalesce(sum(latency_ms), 0)", "latency_n": "count(latency_ms)"}
+_CASE_SUMS = {name: sum_ for name, sum_ in (_SUMS | _LATENCY).items() if not name.startswith("tokens")}
 
 
 def bucket(latency_ms: float) -> int:
@@ -40,62 +46,69 @@ def middle(number: int) -> float:
     return float(BASE ** (number + 0.5))
 
 
-def add(
-    connection: sa.Connection,
-    executions: list[dict[str, Any]],
-    at: datetime | None = None,
-    *,
-    user_id: UUID | None = None,
-) -> None:
-    """Add executions to the sums of the hour ``at`` (default: now, UTC), and to those of who started the run.
+def _of_cases(table: str, key: tuple[str, ...], latest: tuple[str, ...] = ()) -> str:
+    """Return the statement that adds the rows of ``by_case`` to a table; columns in ``latest`` are set anew."""
+    names = (*key, *latest, *_CASE_SUMS)
+    changes = [f"{name} = excluded.{name}" for name in latest]
+    changes += [f"{name} = old.{name} + excluded.{name}" for name in _CASE_SUMS]
+    return (
+        f"insert into {table} as old ({', '.join(names)})"  # noqa: S608  All of it stands in this file.
+        f" select {', '.join(names)} from by_case order by {', '.join(key)}"
+        f" on conflict ({', '.join(key)}) do update set {', '.join(changes)}"
+    )
+
+
+def _upsert(table: str, key: tuple[str, ...], values: dict[str, str], sums: dict[str, str]) -> str:
+    """Return the statement that adds the rows of ``stored`` to a table.
 
     Keys are written in sorted order: two recorders that touch the same rows then wait for, and never deadlock, each
     other.
     """
-    hour = (at or datetime.now(UTC)).replace(minute=0, second=0, microsecond=0)
-    sums: dict[tuple[Any, ...], dict[str, Any]] = {}
-    latencies: Counter[tuple[Any, ...]] = Counter()
-    for row in executions:
-        key = (row["workspace_id"], hour, row["card_version_id"], row["model"], row["provider"])
-        _add_one(sums.setdefault(key, _zero()), row)
-        if row["latency_ms"] is not None:
-            latencies[(*key, bucket(row["latency_ms"]))] += 1
-    hours = [dict(zip(_KEY, key, strict=True)) | sums[key] for key in sorted(sums)]
-    _upsert(connection, rollup_hours, _KEY, hours)
-    users: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in executions:
-        _add_one(users.setdefault((row["workspace_id"], hour, user_id or NOBODY), _zero()), row)
-    rows = [dict(zip(_USER_KEY, key, strict=True)) | _without_latency(users[key]) for key in sorted(users)]
-    _upsert(connection, rollup_users, _USER_KEY, rows)
-    buckets = [dict(zip((*_KEY, "bucket"), key, strict=True)) | {"n": latencies[key]} for key in sorted(latencies)]
-    _upsert(connection, rollup_latency, (*_KEY, "bucket"), buckets)
+    by = ", ".join(values[name] for name in key)
+    added = ", ".join(f"{name} = old.{name} + excluded.{name}" for name in sums)
+    return (
+        f"insert into {table} as old ({', '.join((*key, *sums))})"  # noqa: S608  All of it stands in this file.
+        f" select {by}, {', '.join(sums.values())} from stored group by {by} order by {by}"
+        f" on conflict ({', '.join(key)}) do update set {added}"
+    )
 
 
-def _without_latency(total: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in total.items() if not name.startswith("latency")}
-
-
-def _zero() -> dict[str, Any]:
-    whole = ("n", "passed", "failed", "errored", "unscored", "latency_n", "tokens_input", "tokens_output", "priced")
-    return {**dict.fromkeys(whole, 0), "latency_ms_sum": 0.0, "cost_usd": Decimal(0)}
-
-
-def _add_one(total: dict[str, Any], row: dict[str, Any]) -> None:
-    total["n"] += 1
-    total[_OUTCOME[row["outcome"]]] += 1
-    total["tokens_input"] += row["tokens_input"] or 0
-    total["tokens_output"] += row["tokens_output"] or 0
-    if row["latency_ms"] is not None:
-        total["latency_n"] += 1
-        total["latency_ms_sum"] += row["latency_ms"]
-    if row["cost_usd"] is not None:
-        total["priced"] += 1
-        total["cost_usd"] += row["cost_usd"]
-
-
-def _upsert(connection: sa.Connection, table: sa.Table, key: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    statement = insert(table)
-    sums = {name: table.c[name] + statement.excluded[name] for name in rows[0] if name not in key}
-    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=sums), rows)
+_OF_ROW = {name: name for name in _KEY} | {"hour": "date_trunc('hour', completed_at, 'UTC')"}
+_BY = ", ".join(_KEY)
+_HISTOGRAMS = f"""
+    insert into rollup_histograms as old ({_BY}, buckets, counts)
+    select {_BY}, array_agg(bucket order by bucket), array_agg(n order by bucket) from (
+        select {", ".join(f"{value} as {name}" for name, value in _OF_ROW.items())}, {_BUCKET} as bucket, count(*) as n
+        from stored where latency_ms is not null group by 1, 2, 3, 4, 5, 6
+    ) as counted group by {_BY} order by {_BY}
+    on conflict ({_BY}) do update set (buckets, counts) = (
+        select array_agg(bucket order by bucket), array_agg(n order by bucket) from (
+            select bucket, sum(n)::bigint as n from (
+                select * from unnest(old.buckets, old.counts)
+                union all select * from unnest(excluded.buckets, excluded.counts)
+            ) as both_ (bucket, n) group by bucket
+        ) as added
+    )
+"""  # noqa: S608  All of it stands in this file.
+STATEMENTS = {
+    "hours": _upsert("rollup_hours", _KEY, _OF_ROW, _SUMS | _LATENCY),
+    "users": _upsert("rollup_users", _USER_KEY, _OF_ROW | {"user_id": "cast(%(user_id)s as uuid)"}, _SUMS),
+    "histograms": _HISTOGRAMS,
+    # A batch is of one run and of one moment: it has one day.
+    "by_case": (
+        f"select s.workspace_id, v.card_id, s.case_uid, s.run_id, min(s.case_position) as case_position,"  # noqa: S608
+        f" (s.completed_at at time zone 'UTC')::date as day, {', '.join(f'{v} as {k}' for k, v in _CASE_SUMS.items())}"
+        " from stored as s"
+        " join card_versions as v on v.workspace_id = s.workspace_id and v.id = s.card_version_id"
+        " group by s.workspace_id, v.card_id, s.case_uid, s.run_id, day"
+    ),
+    "cases": _of_cases("rollup_cases", _CASE, ("run_id", "case_position")),
+    "case_days": _of_cases("rollup_case_days", ("workspace_id", "day", *_CASE[1:])),
+}
+"""By name, what adds the executions that a common table expression ``stored`` returns to the sums; ``user_id`` is who
+started their run."""
+COLUMNS = (
+    "workspace_id", "run_id", "card_version_id", "case_uid", "case_position", "model", "provider", "completed_at",
+    "outcome", "latency_ms", "tokens_input", "tokens_output", "cost_usd",
+)  # fmt: skip
+"""What ``stored`` must return for that."""

@@ -7,6 +7,7 @@ home/
   passwords.json   database passwords, 0600
   keys.json        secrets of the installation, 0600 (`server_ext.keys`)
   audit-heads.jsonl  the last entries of all audit trails, hour by hour (`server_ext.jobs.head_keeper`)
+  journal/         results that wait for the database (`server_ext.jobs.journal`)
   postgres/        data, postgres.log, run/  (as root: owned by the service account, or in /var/lib)
   valkey/          data, valkey.log, run/
 """
@@ -30,7 +31,8 @@ from server_ext.embedded.files import make_private, remove, write_private
 MAX_SOCKET_PATH = 103 if sys.platform == "darwin" else 107
 _SOCKETS_PREFIX = "pc-"
 _OWN_ENTRIES = (
-    "postgres", "valkey", "clients", "passwords.json", "keys.json", "audit-heads.jsonl", "home.json", "services.lock",
+    "postgres", "valkey", "clients", "journal", "passwords.json", "keys.json", "audit-heads.jsonl", "home.json",
+    "services.lock",
 )  # fmt: skip
 
 

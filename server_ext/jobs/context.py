@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from redis import Redis
 
-from server_ext.db.engine import Database
+from server_ext.db.engine import SILENCE_S, Database
+from server_ext.jobs.flag import Flag
 from server_ext.keys import KeyRing
+from server_ext.settings import Settings
 
 DEFAULT_LEASE_S = 30.0
+DEFAULT_GRACE_S = 10.0
 
 
 @dataclass
@@ -19,7 +23,14 @@ class Context:
 
     Attributes:
         lease_s: How long a worker may be silent before its task is given to another.
+        grace_s: How long calls in flight may still be answered when the worker is asked to end.
+        linger_s: How long a job without work waits for more before it ends.
+        at_work: Whether the job has a task; it tells the worker that forked it.
+        home: Where what must not be lost is kept while the database is away.
         shared_keys: Whether provider keys of this process's environment are for every workspace.
+        most_calls: Most calls in flight, whatever a run asks for; None sets no limit.
+        installation: Sets our keys in Redis apart from those of others.
+        calls_total, calls_per_workspace: Most calls in flight of all workers together; None sets no limit.
     """
 
     database_url: str
@@ -28,8 +39,17 @@ class Context:
     keys: KeyRing
     lease_s: float = DEFAULT_LEASE_S
     shared_keys: bool = False
+    most_calls: int | None = None
+    installation: str = ""
+    calls_total: int | None = None
+    calls_per_workspace: int | None = None
+    grace_s: float = DEFAULT_GRACE_S
+    linger_s: float = 0.0
+    at_work: Flag = field(default_factory=Flag, repr=False)
+    home: Path = field(default_factory=lambda: Settings.from_environment().home)
     _pid: int = 0
     _database: Database | None = field(default=None, repr=False)
+    _lease_database: Database | None = field(default=None, repr=False)
     _redis: Redis | None = field(default=None, repr=False)
 
     @property
@@ -37,8 +57,21 @@ class Context:
         """The database."""
         self._check_process()
         if self._database is None:
-            self._database = Database(self.database_url, pool_size=4, keys=self.keys)
+            # A worker that vanished in a transaction holds locks until its lease has run out, not longer.
+            silence_s = min(SILENCE_S, self.lease_s / 2)
+            self._database = Database(self.database_url, pool_size=4, keys=self.keys, silence_s=silence_s)
         return self._database
+
+    @property
+    def lease_database(self) -> Database:
+        """The database by connections of its own, for renewals: they wait for nobody, and not for long."""
+        self._check_process()
+        if self._lease_database is None:
+            half_s = self.lease_s / 2
+            self._lease_database = Database(
+                self.database_url, pool_size=4, statement_timeout_s=half_s, silence_s=min(SILENCE_S, half_s)
+            )
+        return self._lease_database
 
     @property
     def redis(self) -> Redis:
@@ -48,12 +81,22 @@ class Context:
             self._redis = Redis.from_url(self.redis_url, socket_timeout=5, socket_connect_timeout=5)
         return self._redis
 
+    def close(self) -> None:
+        """Close what this process has opened; it is opened anew when it is needed."""
+        self._check_process()
+        for opened in (self._database, self._lease_database, self._redis):
+            if opened is not None:
+                opened.close()
+        self._database = self._lease_database = self._redis = None
+
     def _check_process(self) -> None:
         if self._pid != os.getpid():
-            # After a fork the parent's objects are dropped, not closed: closing would end the parent's connections.
-            if self._database is not None:
-                self._database.dispose_after_fork()
-            self._pid, self._database, self._redis = os.getpid(), None, None
+            # After a fork the parent's connections are dropped, not closed: closing would end them for the parent. What
+            # it has learnt of the database is kept: to ask anew would take longer than a short task.
+            for database in (self._database, self._lease_database):
+                if database is not None:
+                    database.dispose_after_fork()
+            self._pid, self._redis = os.getpid(), None
 
 
 _current: Context | None = None

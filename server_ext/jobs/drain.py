@@ -10,12 +10,20 @@ from contextlib import suppress
 SIGNAL = signal.SIGUSR1
 
 requested = False
+_worker: int | None = None
 _listener: Callable[[], None] | None = None
 
 
 def install() -> None:
     """Listen to the signal, in this process and in the children it forks. Without this the signal would kill them."""
+    global _worker
+    _worker = os.getpid()
     signal.signal(SIGNAL, lambda *_: request())
+
+
+def orphaned() -> bool:
+    """Tell whether this is a job whose worker is gone: nobody would tell it to end, so it begins nothing."""
+    return _worker is not None and _worker not in (os.getpid(), os.getppid())
 
 
 def request(child: int = 0) -> None:

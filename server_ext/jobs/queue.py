@@ -94,3 +94,19 @@ def _translated() -> Iterator[None]:
 def open_queue(redis: Redis) -> Queue:
     """Return our queue. Each worker listens on this one only: on several, RQ can lose a job between two lists."""
     return Queue(QUEUE, connection=redis, serializer=JSONSerializer, job_class=DoorbellJob)
+
+
+def heard(redis: Redis, wait_s: float) -> bool:
+    """Wait for the next bell, in whole or parts of seconds, and take it; False when none came, or Redis went away."""
+    try:
+        return redis.blpop([open_queue(redis).key], timeout=wait_s) is not None
+    except RedisError:
+        return False
+
+
+def hush(redis: Redis) -> int:
+    """Take all bells out of the queue and return how many there were; none while Redis does not answer."""
+    try:
+        return int(open_queue(redis).empty())  # type: ignore[no-untyped-call]
+    except RedisError:
+        return 0

@@ -1,8 +1,9 @@
-"""Collects results for a tenth of a second and writes them in one transaction."""
+"""Collects results for a tenth of a second and writes them in one transaction, or into the journal meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -12,26 +13,35 @@ from promptcard_ext.core.errors import Unavailable
 from promptcard_ext.core.item import Item
 from promptcard_ext.core.matrix import Prepared
 from promptcard_ext.core.results import ItemResult
-from server_ext.jobs import live
+from server_ext.jobs import journal, live
 from server_ext.jobs.context import Context
-from server_ext.services import recording, tasks
+from server_ext.jobs.journal import Entry
+from server_ext.services import recording, storing, tasks
 
+log = logging.getLogger("promptcards.worker")
 FLUSH_S = 0.1
 FLUSH_ROWS = 500
 MAX_WAITING = 2_000
+# After so long the database is taken to be away, and what is on its way to it is written down as well.
+SLOW_S = 1.0
 PATIENCE_S = 60.0
 
 
 class Recorder:
-    """An asynchronous context manager: on leaving it everything added has been written.
+    """An asynchronous context manager: on leaving it everything added is in the database, or in the journal.
 
-    When the database is slow, `add` waits, so that the engine does not run away from it.
+    When the database is slow, `add` waits, so that the engine does not run away from it. While it is away, results go
+    to the journal first, and from there to the database once that is back.
     """
 
     def __init__(self, context: Context, lease: tasks.Lease, prepared: Prepared, version_ids: Sequence[UUID]) -> None:
         self._context, self._lease, self._prepared = context, lease, prepared
         self._version_ids = version_ids
         self._waiting: list[recording.Recorded] = []
+        self._journal = journal.of_lease(context.home, lease)
+        self._attempt: asyncio.Future[dict[tasks.Lease, int]] | None = None
+        self._away_since: float | None = None
+        self._next_attempt = self._pause_s = 0.0
         self._full = asyncio.Event()
         self._written = asyncio.Condition()
         self._closing = False
@@ -43,11 +53,8 @@ class Recorder:
         Raises:
             Unavailable: The database has been away for more than a minute.
         """
-        plan = self._prepared.plan
-        messages = self._prepared.messages(item)
-        position = item.case + plan.first_case
-        settings = plan.cards[item.card].settings
-        self._waiting.append(recording.Recorded(item, result, position, messages, settings, final))
+        version_id = self._version_ids[item.card]
+        self._waiting.append(recording.recorded(self._prepared, item, result, version_id, final=final))
         if len(self._waiting) >= FLUSH_ROWS:
             self._full.set()
         if len(self._waiting) >= MAX_WAITING:
@@ -73,19 +80,31 @@ class Recorder:
 
     async def _write_all(self) -> None:
         try:
-            while not (self._closing and not self._waiting):
-                if not self._closing:
-                    await self._pause()
+            while not self._closing or self._waiting or self._behind:
+                await self._pause()
                 batch, self._waiting = self._waiting[:FLUSH_ROWS], self._waiting[FLUSH_ROWS:]
-                if batch:
-                    await asyncio.to_thread(self._write, batch)
+                if self._behind:
+                    await self._write_down(batch)
+                    await self._catch_up()
+                elif batch:
+                    await self._store(batch)
                 async with self._written:
                     self._written.notify_all()
         finally:
+            self._journal.close()
             async with self._written:
                 self._written.notify_all()
 
+    @property
+    def _behind(self) -> bool:
+        """Whether something is in the journal, or on a way to the database that takes long."""
+        return self._journal.waits or self._attempt is not None
+
     async def _pause(self) -> None:
+        if self._closing:
+            # Nothing more comes: all that is to be waited for is the database.
+            await asyncio.sleep(FLUSH_S if self._behind or self._away_since is not None else 0)
+            return
         try:
             await asyncio.wait_for(self._full.wait(), FLUSH_S)
         except TimeoutError:
@@ -93,18 +112,69 @@ class Recorder:
         if not self._closing:
             self._full.clear()
 
-    def _write(self, batch: list[recording.Recorded]) -> None:
-        """Write a batch; while the database is away, try again for a minute: these answers were paid for."""
-        lease, give_up, wait = self._lease, time.monotonic() + PATIENCE_S, 0.2
-        while True:
-            try:
-                with self._context.database.transaction(lease.workspace_id) as connection:
-                    seq = recording.record(connection, lease, self._version_ids, batch)
-                break
-            except Unavailable:
-                if time.monotonic() > give_up:
-                    raise
-                time.sleep(wait)
-                wait = min(5.0, wait * 2)
+    async def _store(self, batch: list[recording.Recorded]) -> None:
+        self._attempt = asyncio.ensure_future(asyncio.to_thread(self._write, batch))
+        await asyncio.wait({self._attempt}, timeout=SLOW_S)
+        if not self._attempt.done():
+            await self._write_down(batch)
+            return
+        attempt, self._attempt = self._attempt, None
+        try:
+            self._tell(attempt.result())
+            self._away_since, self._pause_s = None, 0.0
+        except BaseException as error:
+            # Before anything is waited for: nobody else has these answers, and this process may be killed.
+            await self._write_down(batch)
+            if not isinstance(error, Unavailable):
+                raise
+            self._put_off(error)
+
+    async def _write_down(self, batch: list[recording.Recorded]) -> None:
+        if not batch:
+            return
+        try:
+            await asyncio.to_thread(self._journal.append, [Entry(self._lease, one) for one in batch])
+        except OSError as error:
+            log.error("%d results could not be written into %s: %s", len(batch), self._journal.path, error)
+            self._waiting = batch + self._waiting
+
+    async def _catch_up(self) -> None:
+        """Bring what the journal has into the database, once that answers."""
+        if self._attempt is None:
+            if time.monotonic() < self._next_attempt or not self._journal.waits:
+                return
+            self._attempt = asyncio.ensure_future(asyncio.to_thread(self._journal.replay, self._context.database))
+            await asyncio.wait({self._attempt}, timeout=FLUSH_S)
+        if not self._attempt.done():
+            return
+        attempt, self._attempt = self._attempt, None
+        try:
+            self._tell(attempt.result())
+            self._away_since, self._pause_s = None, 0.0
+        except Unavailable as error:
+            self._put_off(error)
+
+    def _put_off(self, error: Unavailable) -> None:
+        """Try again a little later; for a minute, then give up. The journal is replayed by the next who works here."""
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+        if now - self._away_since > PATIENCE_S:
+            raise error
+        self._pause_s = min(5.0, max(0.2, 2 * self._pause_s))
+        self._next_attempt = now + self._pause_s
+
+    def _write(self, batch: list[recording.Recorded]) -> dict[tasks.Lease, int]:
+        stored = storing.store(self._context.database, self._lease, batch)
+        self._journal.keep(Entry(self._lease, one) for one in stored.refused)
+        return {self._lease: stored.seq}
+
+    def _tell(self, news: dict[tasks.Lease, int]) -> None:
+        tell(self._context, news)
+
+
+def tell(context: Context, news: dict[tasks.Lease, int]) -> None:
+    """Tell whoever watches the runs of these leases of their last event."""
+    for lease, seq in news.items():
         if seq and lease.run_id is not None:
-            live.publish(self._context.redis, lease.workspace_id, lease.run_id, seq)
+            live.publish(context.redis, lease.workspace_id, lease.run_id, seq)

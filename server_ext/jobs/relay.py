@@ -1,4 +1,4 @@
-"""Carries notes from the outbox to the queue, and rings again for tasks that nobody took up.
+"""Carries notes from the outbox to the queue, rings again for tasks that nobody took up, and brings in what waits.
 
 Every server and worker runs one; the database hands each note to one of them only.
 """
@@ -8,14 +8,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from pathlib import Path
 
 from promptcard_ext.core.errors import Unavailable
 from server_ext.db.engine import Database
+from server_ext.jobs import journal
 from server_ext.jobs.queue import Doorbell
 from server_ext.services import tasks
 
 log = logging.getLogger("promptcards.relay")
-ENOUGH_WAITING = 50
+MOST_BELLS = 50
 
 
 class Relay:
@@ -23,13 +25,20 @@ class Relay:
 
     Args:
         sweep_s: How often to look for tasks that wait or whose lease ran out.
-        patience_s: How long a task may wait before it is rung for again.
+        patience_s: How long a task may wait, without a bell in the queue, before it is rung for again.
+        home: Where answers may wait for the database, of workers that have nothing to do now; None for a server.
     """
 
     def __init__(
-        self, database: Database, doorbell: Doorbell, *, sweep_s: float = 5.0, patience_s: float = 30.0
+        self,
+        database: Database,
+        doorbell: Doorbell,
+        *,
+        sweep_s: float = 5.0,
+        patience_s: float = 2.0,
+        home: Path | None = None,
     ) -> None:
-        self._database, self._doorbell = database, doorbell
+        self._database, self._doorbell, self._home = database, doorbell, home
         self._sweep_s, self._patience_s = sweep_s, patience_s
         self._wake = threading.Event()
         self._stopping = False
@@ -67,7 +76,9 @@ class Relay:
             self._wake.clear()
 
     def _sweep(self) -> None:
-        # As long as bells wait, workers are busy, not deaf: ringing again would only make the queue longer each time.
-        if self._doorbell.waiting() < ENOUGH_WAITING:
-            for note in tasks.overdue(self._database, self._patience_s):
+        # As long as a bell waits, workers are busy, not deaf: ringing again would only make the queue longer each time.
+        if not self._doorbell.waiting():
+            for note in tasks.overdue(self._database, self._patience_s, MOST_BELLS):
                 self._doorbell.ring(note)
+        if self._home is not None:
+            journal.replay_all(self._home, self._database)

@@ -3,60 +3,77 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from promptcard_ext.core.engine import Control, EngineOptions, execute
-from promptcard_ext.core.errors import RunError
+from promptcard_ext.core.engine import Control, execute
 from promptcard_ext.core.events import ItemFinished
 from promptcard_ext.core.item import Item
 from promptcard_ext.core.results import ItemResult
-from promptcard_ext.providers import Providers
-from server_ext.jobs import live
 from server_ext.jobs.context import Context
 from server_ext.jobs.heartbeat import Heartbeat
+from server_ext.jobs.ledger import Ledger
 from server_ext.jobs.recorder import Recorder
-from server_ext.services import connections, prices, shards, tasks
+from server_ext.jobs.run_budget import RunBudget
+from server_ext.jobs.run_calls import RunCalls
+from server_ext.services import shards, tasks
+from server_ext.services.run_control import Orders
 
 
-def run(context: Context, lease: tasks.Lease, heartbeat: Heartbeat) -> None:
+class Pending:
+    """The items of a shard that have no result yet; they tell when the last of them is about to be called."""
+
+    def __init__(self, items: Sequence[Item], ran_out: Callable[[], None]) -> None:
+        self._items, self._ran_out = items, ran_out
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._items
+
+    def __iter__(self) -> Iterator[Item]:
+        yield from self._items
+        self._ran_out()
+
+
+async def run(
+    context: Context,
+    lease: tasks.Lease,
+    shard: shards.Shard,
+    calls: RunCalls,
+    heartbeat: Heartbeat,
+    ledger: Ledger,
+    ran_out: Callable[[], None],
+) -> None:
     """Run what a shard still lacks. On return everything that was answered is recorded.
+
+    Args:
+        ledger: Knows afterwards, whatever happened, which items were called.
+        ran_out: Called when there are more places for calls than calls.
 
     Raises:
         PromptCardError: The shard cannot be run at all, or its results cannot be stored.
     """
-    shard = shards.load(context.database, lease, shared_keys=context.shared_keys)
-    if not shard.pending:
-        return
     control = Control()
-    heartbeat.on_stop(control.cancel)
-    announce(context, lease)
-    asyncio.run(_drive(context, lease, shard, control, heartbeat))
-
-
-async def _drive(
-    context: Context, lease: tasks.Lease, shard: shards.Shard, control: Control, heartbeat: Heartbeat
-) -> None:
-    prepared = shard.plan.prepare()
-    width = shard.document.concurrency
-    # Announced in portions of what can be in flight: what a dead worker leaves unknown is then about what it called.
-    options = EngineOptions(
-        concurrency=width,
-        timeout_s=shard.document.timeout_s,
-        claim=width,
-        judges=tuple(shard.document.judges),
-        embedder=shard.document.embedder,
-    )
-    providers = Providers(shard.connections.options)
+    heartbeat.steer(control, context.grace_s)
+    prepared = await asyncio.to_thread(shard.plan.prepare)
+    budget = RunBudget(context.database, lease) if shard.limited else None
+    options = calls.options(shard)
+    calls.gates.retune(options.concurrency)
+    heartbeat.follow(shard.orders, lambda orders: _obey(calls, orders, control, heartbeat, budget))
     recorder = Recorder(context, lease, prepared, shard.version_ids)
     items = {item.ordinal: item for item in shard.pending}
     events = execute(
         prepared,
-        providers,
-        prices=await asyncio.to_thread(prices.load, context.database, lease.workspace_id),
+        ledger.watch(calls.providers(shard.connections)),
+        prices=calls.prices,
         options=options,
         control=control,
-        attempts=_Ledger(context, lease),
-        items=shard.pending,
+        attempts=ledger,
+        items=Pending(shard.pending, ran_out),
+        known=ledger.begin,
+        budget=budget,
+        gates=calls.gates,
     )
     try:
         async with recorder:
@@ -65,30 +82,20 @@ async def _drive(
                     final = not (heartbeat.hands_back and _cut_short(event.result))
                     await recorder.add(items[event.result.ordinal], event.result, final=final)
     finally:
-        await providers.close()
-        used = shard.connections.used
-        await asyncio.to_thread(connections.mark_used, context.database, lease.workspace_id, used)
+        if budget is not None:
+            await budget.close()
+
+
+def _obey(calls: RunCalls, orders: Orders, control: Control, heartbeat: Heartbeat, budget: RunBudget | None) -> None:
+    """Go on as the run is to go on from now."""
+    control.retune(calls.width(orders.concurrency))
+    if budget is not None:
+        budget.recall()
+    elif orders.limit_usd is not None:
+        # The engine sets money aside from its first call on, or never.
+        heartbeat.take_up_anew()
 
 
 def _cut_short(result: ItemResult) -> bool:
     """Tell whether the stop kept an answer from being judged. A result is final, so such an item is done again."""
     return any(verdict.reason in ("interrupted", "group_incomplete") for verdict in result.verdicts)
-
-
-class _Ledger:
-    """Writes the intention to call into the database before the calls are made."""
-
-    def __init__(self, context: Context, lease: tasks.Lease) -> None:
-        self._context, self._lease = context, lease
-
-    async def open(self, items: Sequence[Item]) -> None:
-        """Record the attempts, or raise `RunError` when the lease is lost."""
-        ordinals = [item.ordinal for item in items]
-        if not await asyncio.to_thread(tasks.open_attempts, self._context.database, self._lease, ordinals):
-            raise RunError("Another worker has this shard.", code="lease_lost")
-
-
-def announce(context: Context, lease: tasks.Lease) -> None:
-    """Tell whoever watches the run to look again."""
-    if lease.run_id is not None:
-        live.publish(context.redis, lease.workspace_id, lease.run_id, 0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import sqlalchemy as sa
 
 from promptcard_ext.core.results import Generation, Tokens
+from server_ext.db.results import AnswerRow, number
 from server_ext.db.tables import generations
 
 _OVERRIDE = "override:"
@@ -24,40 +24,43 @@ def is_override(price_id: str) -> bool:
     return price_id.startswith(_OVERRIDE)
 
 
-def answer_row(workspace_id: UUID, generation: Generation, request: dict[str, Any]) -> dict[str, Any]:
+def answer_row(answer_id: UUID, generation: Generation, request: Any) -> AnswerRow:
     """Return the row of an answer to ``request``."""
     tokens = generation.tokens
-    return {
-        "workspace_id": workspace_id,
-        "request_hash": generation.request_hash,
-        "request": request,
-        "provider": generation.provider,
-        "model": generation.model,
-        "model_reported": generation.model_reported,
-        "fingerprint": generation.fingerprint,
-        "output": generation.output,
-        "output_raw": None if generation.raw is None else generation.raw.encode("utf-8", "surrogatepass"),
-        "logprobs": msgspec.to_builtins(generation.logprobs),
-        "tool_calls": generation.tool_calls,
-        "finish_reason": generation.finish_reason,
-        "tokens_input": tokens.input,
-        "tokens_output": tokens.output,
-        "tokens_cached": tokens.cached,
-        "tokens_reasoning": tokens.reasoning,
-        "latency_ms": generation.latency_ms,
-        "ttft_ms": generation.ttft_ms,
-        "calls": generation.attempts,
-        "cost_usd": generation.cost_usd,
-        **_price_columns(generation.price_id),
-    }
+    price_id, override_id = _price_ids(generation.price_id)
+    return AnswerRow(
+        id=answer_id,
+        request_hash=generation.request_hash,
+        request=request,
+        provider=generation.provider,
+        model=generation.model,
+        calls=generation.attempts,
+        model_reported=generation.model_reported,
+        fingerprint=generation.fingerprint,
+        output=generation.output,
+        output_raw=None if generation.raw is None else generation.raw.encode("utf-8", "surrogatepass"),
+        tool_calls=generation.tool_calls,
+        logprobs=generation.logprobs,
+        finish_reason=generation.finish_reason,
+        tokens_input=tokens.input,
+        tokens_output=tokens.output,
+        tokens_cached=tokens.cached,
+        tokens_reasoning=tokens.reasoning,
+        latency_ms=number(generation.latency_ms),
+        ttft_ms=number(generation.ttft_ms),
+        cost_usd=generation.cost_usd,
+        price_id=price_id,
+        price_override_id=override_id,
+    )
 
 
-def _price_columns(price_id: str | None) -> dict[str, UUID | None]:
+def _price_ids(price_id: str | None) -> tuple[UUID | None, UUID | None]:
+    """Return the ids of a price in the price book, or of one of a workspace's own."""
     if price_id is None:
-        return {"price_id": None, "price_override_id": None}
+        return None, None
     if is_override(price_id):
-        return {"price_id": None, "price_override_id": UUID(price_id.removeprefix(_OVERRIDE))}
-    return {"price_id": UUID(price_id), "price_override_id": None}
+        return None, UUID(price_id.removeprefix(_OVERRIDE))
+    return UUID(price_id), None
 
 
 def answer_columns() -> list[sa.ColumnElement[Any]]:

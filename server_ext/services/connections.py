@@ -59,7 +59,12 @@ class Connections:
 
     def __init__(self, known: list[Connection], *, environment: bool) -> None:
         self._known, self._environment = known, environment
+        self._by_id = {one.id: one for one in known}
         self.used: set[UUID] = set()
+
+    def leads_as(self, other: Connections) -> bool:
+        """Tell whether both lead to the same places with the same keys, and keep to the same rules."""
+        return (self._environment, self._by_id) == (other._environment, other._by_id)
 
     def options(self, wanted: str) -> Options:
         """Return what the constructor of a provider takes.

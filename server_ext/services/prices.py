@@ -27,7 +27,7 @@ _RATES = (
 def load(database: Database, workspace_id: UUID) -> PriceBook:
     """Return all prices that a run of a workspace is priced by; a result names its price by ``id``."""
     with database.transaction(workspace_id) as connection:
-        return _book(connection, workspace_id)
+        return within(connection, workspace_id)
 
 
 def list_prices(scope: Scope, query: PriceQuery) -> Page[PriceOut]:
@@ -36,7 +36,7 @@ def list_prices(scope: Scope, query: PriceQuery) -> Page[PriceOut]:
     Of two for one model the workspace's own comes first, and is the one that counts.
     """
     scope.require("analytics:read")
-    book = _book(scope.connection, scope.workspace_id)
+    book = within(scope.connection, scope.workspace_id)
     day = query.on or datetime.now(UTC).date()
     rows = sorted((_key(price), price) for price in book if _wanted(price, query, day))
     if query.cursor:
@@ -47,7 +47,8 @@ def list_prices(scope: Scope, query: PriceQuery) -> Page[PriceOut]:
     return Page([_out(price) for _, price in shown], following)
 
 
-def _book(connection: sa.Connection, workspace_id: UUID) -> PriceBook:
+def within(connection: sa.Connection, workspace_id: UUID) -> PriceBook:
+    """Return all prices of a workspace, as a transaction sees them."""
     shipped = connection.execute(sa.select(price_book)).all()
     live = price_overrides.c.workspace_id == workspace_id, price_overrides.c.withdrawn_at.is_(None)
     own = connection.execute(sa.select(price_overrides).where(*live)).all()

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
-from sqlalchemy.dialects.postgresql import insert
 
 from promptcard_ext.core.card import Message, ModelSettings
 from promptcard_ext.core.item import Item
+from promptcard_ext.core.matrix import Prepared
 from promptcard_ext.core.results import ItemResult
-from server_ext.db import rollups
-from server_ext.db.tables import attempts, generations, runs, test_executions
-from server_ext.services import run_state
+from server_ext.db import results
+from server_ext.db.ids import new_id
+from server_ext.db.tables import runs, test_executions
+from server_ext.services import run_state, spending
 from server_ext.services.answers import answer_row
+from server_ext.services.spending import Estimate
 from server_ext.services.tasks import Lease
 
 
@@ -25,148 +27,118 @@ class Recorded(Struct, frozen=True):
     """One result on its way into the database, with the prompt that led to it.
 
     Attributes:
+        version_id: The card version that was tried.
         case_position: Place of the case in the whole run.
+        answer_ids: Ids of the answer and of each further call, made once: whoever stores a result again, not knowing
+            whether it was stored before, adds no second answer.
         final: Whether this is the item's result. If not, its answer is stored and the item stays to be done.
     """
 
-    item: Item
     result: ItemResult
+    version_id: UUID
     case_position: int
     messages: tuple[Message, ...]
     settings: ModelSettings
+    answer_ids: tuple[UUID, ...]
     final: bool = True
 
 
-def record(connection: sa.Connection, lease: Lease, version_ids: Sequence[UUID], batch: Sequence[Recorded]) -> int:
+def recorded(prepared: Prepared, item: Item, result: ItemResult, version_id: UUID, *, final: bool = True) -> Recorded:
+    """Return a result of a prepared plan as it is stored."""
+    plan = prepared.plan
+    return Recorded(
+        result=result,
+        version_id=version_id,
+        case_position=item.case + plan.first_case,
+        messages=prepared.messages(item),
+        settings=plan.cards[item.card].settings,
+        answer_ids=tuple(new_id() for _ in range(1 + len(result.calls))),
+        final=final,
+    )
+
+
+def record(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -> int:
     """Store a batch: generations, executions, rollups, counts, event and attempts.
 
     An item that has a result keeps it (another worker may have been faster). The late answer is kept as a generation
-    all the same, and its attempt is marked ``late``: it was paid for. So is one that is not final.
-
-    Args:
-        version_ids: Ids of the plan's card versions, in its order.
+    all the same, and its attempt is marked ``late``: it was paid for. So is one that is not final. What is stored
+    already changes nothing.
 
     Returns:
         The number of the run's event that brings these results; 0 when there were none to bring.
     """
-    # Recorders of one run take turns on its row: that gives events their order, and counts that add up.
+    results.insert_answers(connection, lease.workspace_id, [row for one in batch for row in _answers(one)])
+    executions = results.document([_execution(one) for one in batch if one.final])
+    # Recorders of one run take turns on its row: that gives events their order, and counts that add up. What does not
+    # depend on it comes before, for nobody else to wait for.
     run = run_state.lock(connection, lease.workspace_id, lease.run_id)  # type: ignore[arg-type]
-    generation_ids = _insert_generations(connection, lease, batch)
-    calls = _insert_calls(connection, lease, batch)
-    seq = run.event_seq + 1
-    rows = [
-        _execution(run, lease, version_ids[one.item.card], one, generation_id, seq) | {"calls": further}
-        for one, generation_id, further in zip(batch, generation_ids, calls, strict=True)
-        if one.final
-    ]
-    stored = _insert_executions(connection, rows)
-    _close_attempts(connection, lease, [one.item.ordinal for one in batch], stored)
-    fresh = [row for row in rows if row["ordinal"] in stored]
-    if not fresh:
+    seq = int(run.event_seq) + 1
+    ordinals = [one.result.ordinal for one in batch]
+    stored = results.insert(connection, run, lease.attempt, seq, ordinals, executions)
+    told = set(stored.told or ())  # by this very attempt: what they cost is written down
+    paid = [one.result for one in batch if one.result.ordinal not in told]
+    spending.spend(connection, run, lease.token, paid, _estimates(stored))
+    if not stored.recorded:
         return 0
-    rollups.add(connection, fresh, user_id=run.created_by)
-    counts = _count(connection, run, fresh)
-    payload = {"counts": msgspec.to_builtins(counts), "items": len(fresh)}
+    counts = _count(connection, run, stored)
+    payload = {"counts": msgspec.to_builtins(counts), "items": stored.recorded}
     run_state.add_event(connection, lease.workspace_id, run.id, seq, "items", payload)
-    return int(seq)
+    return seq
 
 
-def _insert_generations(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -> list[UUID | None]:
-    rows = [_generation(lease, one) for one in batch if one.result.generation is not None]
-    if not rows:
-        return [None] * len(batch)
-    statement = sa.insert(generations).returning(generations.c.id, sort_by_parameter_order=True)
-    ids = iter(connection.execute(statement, rows).scalars().all())
-    return [next(ids) if one.result.generation is not None else None for one in batch]
+def _estimates(stored: Any) -> dict[int, Estimate]:
+    if stored.estimated is None:
+        return {}
+    made = zip(stored.amounts, stored.moments, strict=True)
+    return dict(zip(stored.estimated, (Estimate(*one) for one in made), strict=True))
 
 
-def _insert_calls(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -> list[list[dict[str, Any]]]:
-    """Store what judges answered, and return per result the purpose and the generation of each call."""
-    calls = [(place, call) for place, one in enumerate(batch) for call in one.result.calls]
-    found: list[list[dict[str, Any]]] = [[] for _ in batch]
-    if calls:
-        rows = [answer_row(lease.workspace_id, call.generation, {"purpose": call.purpose}) for _, call in calls]
-        statement = sa.insert(generations).returning(generations.c.id, sort_by_parameter_order=True)
-        ids = connection.execute(statement, rows).scalars()
-        for (place, call), generation_id in zip(calls, ids, strict=True):
-            found[place].append({"purpose": call.purpose, "generation_id": str(generation_id), "cached": call.cached})
-    return found
+def _answers(one: Recorded) -> Iterator[results.AnswerRow]:
+    """Yield the row of the answer, and of what judges said of it."""
+    if one.result.generation is not None:
+        request = {"messages": one.messages, "settings": one.settings}
+        yield answer_row(one.answer_ids[0], one.result.generation, request)
+    for answer_id, call in zip(one.answer_ids[1:], one.result.calls, strict=True):
+        yield answer_row(answer_id, call.generation, {"purpose": call.purpose})
 
 
-def _generation(lease: Lease, one: Recorded) -> dict[str, Any]:
-    assert one.result.generation is not None
-    request = {"messages": msgspec.to_builtins(one.messages), "settings": msgspec.to_builtins(one.settings)}
-    return answer_row(lease.workspace_id, one.result.generation, request)
-
-
-def _execution(
-    run: Any, lease: Lease, version_id: UUID, one: Recorded, generation_id: UUID | None, seq: int
-) -> dict[str, Any]:
+def _execution(one: Recorded) -> results.ExecutionRow:
     result, generation = one.result, one.result.generation
-    return {
-        "workspace_id": lease.workspace_id,
-        "run_id": run.id,
-        "run_created_at": run.created_at,
-        "ordinal": result.ordinal,
-        "card_version_id": version_id,
-        "case_position": one.case_position,
-        "case_uid": result.case_uid,
-        "model": result.model,
-        "provider": result.model.partition(":")[0].partition("/")[0],
-        "repeat": result.repeat,
-        "generation_id": generation_id,
-        "outcome": str(result.outcome),
-        "reason": result.reason,
-        "message": result.message,
-        "assertion_results": msgspec.to_builtins(result.verdicts),
-        "latency_ms": generation.latency_ms if generation else None,
-        "tokens_input": generation.tokens.input if generation else None,
-        "tokens_output": generation.tokens.output if generation else None,
+    return results.ExecutionRow(
+        ordinal=result.ordinal,
+        card_version_id=one.version_id,
+        case_position=one.case_position,
+        case_uid=result.case_uid,
+        model=result.model,
+        provider=result.model.partition(":")[0].partition("/")[0],
+        repeat=result.repeat,
+        generation_id=one.answer_ids[0] if generation else None,
+        outcome=result.outcome.value,
+        reason=result.reason,
+        message=result.message,
+        assertion_results=result.verdicts,
+        calls=[
+            {"purpose": call.purpose, "generation_id": answer_id, "cached": call.cached}
+            for answer_id, call in zip(one.answer_ids[1:], result.calls, strict=True)
+        ],
+        latency_ms=results.number(generation.latency_ms) if generation else None,
+        tokens_input=generation.tokens.input if generation else None,
+        tokens_output=generation.tokens.output if generation else None,
         # Judges included: it is what the item cost.
-        "cost_usd": result.cost_usd,
-        "score": result.score,
-        "cached": result.cached,
-        "attempt": lease.attempt,
-        "event_seq": seq,
-    }
+        cost_usd=result.cost_usd,
+        score=results.number(result.score),
+        cached=result.cached,
+    )
 
 
-def _insert_executions(connection: sa.Connection, rows: list[dict[str, Any]]) -> set[int]:
-    if not rows:
-        return set()
-    statement = insert(test_executions).on_conflict_do_nothing().returning(test_executions.c.ordinal)
-    return set(connection.execute(statement, rows).scalars())
-
-
-def _close_attempts(connection: sa.Connection, lease: Lease, ordinals: list[int], stored: set[int]) -> None:
-    for state, which in (("recorded", stored), ("late", set(ordinals) - stored)):
-        if which:
-            connection.execute(
-                sa.update(attempts)
-                .where(
-                    attempts.c.workspace_id == lease.workspace_id,
-                    attempts.c.run_id == lease.run_id,
-                    attempts.c.attempt == lease.attempt,
-                    attempts.c.ordinal.in_(which),
-                )
-                .values(state=state, closed_at=sa.func.clock_timestamp())
-            )
-
-
-def _count(connection: sa.Connection, run: Any, rows: list[dict[str, Any]]) -> Any:
-    outcome = [row["outcome"] for row in rows]
-    costs = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
+def _count(connection: sa.Connection, run: Any, stored: Any) -> Any:
     added = {
-        "recorded": len(rows),
-        **{column: outcome.count(str(name)) for name, column in run_state.COUNT_COLUMN.items()},
-        "priced": len(costs),
-        "cost_usd": sum(costs),
-        "event_seq": 1,
+        name: getattr(stored, name) for name in ("recorded", *run_state.COUNT_COLUMN.values(), "priced", "cost_usd")
     }
     updated = connection.execute(
         sa.update(runs)
         .where(runs.c.workspace_id == run.workspace_id, runs.c.id == run.id)
-        .values({name: runs.c[name] + value for name, value in added.items()})
+        .values({name: runs.c[name] + value for name, value in added.items()} | {"event_seq": runs.c.event_seq + 1})
         .returning(runs)
     ).one()
     return run_state.counts(updated)

@@ -13,10 +13,12 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from promptcard_ext.core.assertions.base import compiled
 from promptcard_ext.core.contract.runs import FINAL, PlanDocument, RetrySpec, RunOut
 from promptcard_ext.core.errors import CardError, Conflict
+from promptcard_ext.core.matrix import Plan, Prepared
 from server_ext.db.tables import run_cases, test_executions
-from server_ext.services import audit, runs
+from server_ext.services import audit, reservations, runs
+from server_ext.services.budgets import check_amount
 from server_ext.services.cases import as_case
-from server_ext.services.runs import SHARD_ITEMS, Slice
+from server_ext.services.runs import Money, Slice, shard_items
 from server_ext.services.scope import Scope
 
 _e = test_executions.c
@@ -33,6 +35,7 @@ def retry_errors(scope: Scope, reference: str, spec: RetrySpec) -> RunOut:
         NotFound: There is no such run.
         Conflict: It has not ended (``run_state``).
         CardError: There is nothing to ask again (``nothing_to_retry``).
+        OverBudget, RunError: As `runs.create`.
     """
     scope.require("test:execute")
     old = runs.get(scope, reference)
@@ -50,13 +53,16 @@ def retry_errors(scope: Scope, reference: str, spec: RetrySpec) -> RunOut:
             code="nothing_to_retry",
         )
     chosen, positions = _renumbered(_whole_groups(scope, old, failed), old.plan.per_case)
-    plan = replace(old.plan, chosen=len(chosen))
+    plan = replace(old.plan, chosen=len(chosen), priority=old.priority)
     name = spec.name or old.name
-    run_id = runs.insert(scope, old.card_id, name, plan, len(chosen), retry_of=old.id)
+    budget = check_amount(old.money.budget_usd if spec.budget_usd is None else spec.budget_usd)
+    money = Money(budget, old.on_unknown)
+    run_id = runs.insert(scope, old.card_id, name, plan, len(chosen), money, retry_of=old.id)
     _copy_cases(scope, old.id, run_id, positions)
-    runs.insert_shards(scope, run_id, list(_slices(chosen, plan)))
+    runs.insert_shards(scope, run_id, list(_slices(chosen, plan)), plan.priority)
+    exceeds = reservations.set_aside(scope, run_id, lambda: _prepared(scope, run_id, plan), plan, budget, chosen)
     audit.record(scope, "run.retried", "run", run_id, retry_of=str(old.id), total=len(chosen))
-    return runs.get(scope, str(run_id))
+    return replace(runs.get(scope, str(run_id)), exceeds=exceeds)
 
 
 def _failed(scope: Scope, run: RunOut, spec: RetrySpec) -> list[int]:
@@ -120,12 +126,20 @@ def _cases_at(scope: Scope, run_id: UUID, positions: Collection[int]) -> tuple[s
     return c.workspace_id == scope.workspace_id, c.run_id == run_id, c.position == sa.any_(wanted)
 
 
+def _prepared(scope: Scope, run_id: UUID, plan: PlanDocument) -> Prepared:
+    c = run_cases.c
+    query = sa.select(run_cases).where(c.workspace_id == scope.workspace_id, c.run_id == run_id).order_by(c.position)
+    cases = [as_case(row) for row in scope.connection.execute(query)]
+    return Plan(runs.prepared_cards(scope, plan), plan.models, cases, plan.repeats).prepare()
+
+
 def _slices(chosen: list[int], plan: PlanDocument) -> Iterator[Slice]:
     """Cut between cases, before there are too many items."""
     waiting: list[int] = []
+    most = shard_items(plan.concurrency)
     for _, of_case in groupby(chosen, lambda ordinal: ordinal // plan.per_case):
         more = list(of_case)
-        if waiting and len(waiting) + len(more) > SHARD_ITEMS:
+        if waiting and len(waiting) + len(more) > most:
             yield Slice(waiting[0], waiting[-1], waiting)
             waiting = []
         waiting += more

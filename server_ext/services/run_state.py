@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from promptcard_ext.core.contract.runs import FINAL, Status
 from promptcard_ext.core.results import Counts, Outcome
-from server_ext.db.tables import run_events, runs, tasks
+from server_ext.db.tables import run_events, run_reservations, runs, tasks
+from server_ext.services import webhooks_outbox
 from server_ext.services.changes import Change, send
 
 COUNT_COLUMN = {
@@ -19,6 +20,11 @@ COUNT_COLUMN = {
     Outcome.ERROR: "errored",
     Outcome.UNSCORED: "unscored",
 }
+HELD = {
+    "code": "unknown_outcomes",
+    "message": "What is left waits, since nobody knows what became of earlier calls: requeue it, or cancel the run.",
+}
+"""Why a run waits that nobody has paused."""
 STOPPING: tuple[Status, ...] = ("pausing", "cancelling")
 """Statuses in which workers hand back what they are at."""
 
@@ -38,6 +44,17 @@ def add_event(
     )
 
 
+def tell(connection: sa.Connection, workspace_id: UUID, run_id: UUID, kind: str, payload: dict[str, Any]) -> None:
+    """Append an event to a run that the caller has locked or made."""
+    seq = connection.execute(
+        sa.update(runs)
+        .where(runs.c.workspace_id == workspace_id, runs.c.id == run_id)
+        .values(event_seq=runs.c.event_seq + 1)
+        .returning(runs.c.event_seq)
+    ).scalar_one()
+    add_event(connection, workspace_id, run_id, seq, kind, payload)
+
+
 def move(connection: sa.Connection, run: Any, status: Status, error: dict[str, Any] | None = None) -> None:
     """Give a locked run another status, with the event that says so and news for whoever watches."""
     times: dict[str, Any] = {}
@@ -53,6 +70,19 @@ def move(connection: sa.Connection, run: Any, status: Status, error: dict[str, A
     ).scalar_one()
     add_event(connection, run.workspace_id, run.id, seq, "finished" if status in FINAL else status, {"status": status})
     send(connection, Change(run.workspace_id, "run", str(run.id)))
+    if status in FINAL:
+        _give_back(connection, run)
+        webhooks_outbox.write(connection, run.workspace_id, run.id)
+
+
+def _give_back(connection: sa.Connection, run: Any) -> None:
+    """Give back what was set aside for a run and not spent."""
+    v = run_reservations.c
+    connection.execute(
+        sa.update(run_reservations)
+        .where(v.workspace_id == run.workspace_id, v.run_id == run.id)
+        .values(ended_at=sa.func.clock_timestamp())
+    )
 
 
 def settle(connection: sa.Connection, workspace_id: UUID, run_id: UUID) -> None:
@@ -63,8 +93,11 @@ def settle(connection: sa.Connection, workspace_id: UUID, run_id: UUID) -> None:
     if run.status in FINAL:
         return
     if states & {"queued", "leased", "held"}:
-        if run.status == "pausing" and not states & {"queued", "leased"}:
-            move(connection, run, "paused")
+        if not states & {"queued", "leased"}:
+            if run.status == "pausing":
+                move(connection, run, "paused")
+            elif run.status == "running":
+                move(connection, run, "paused", HELD)
     elif run.recorded == run.total:
         move(connection, run, "completed")
     elif run.status == "cancelling":
@@ -87,6 +120,13 @@ def turn_tasks(connection: sa.Connection, run: Any, before: Sequence[str], after
         .returning(tasks.c.id)
     )
     return list(changed.scalars())
+
+
+def prefer(connection: sa.Connection, run: Any, priority: str) -> None:
+    """Let the tasks of a locked run that have not ended have another priority."""
+    live = tasks.c.state.in_(("queued", "leased", "held"))
+    where = tasks.c.workspace_id == run.workspace_id, tasks.c.run_id == run.id, live
+    connection.execute(sa.update(tasks).where(*where).values(priority=priority))
 
 
 def counts(row: Any) -> Counts:

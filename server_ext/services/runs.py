@@ -4,29 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from promptcard_ext._version import __version__
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
+from promptcard_ext.core.contract.budgets import RunMoney
 from promptcard_ext.core.contract.page import Page
-from promptcard_ext.core.contract.runs import PlanDocument, PlannedVersion, RunOut, RunPatch, RunQuery, RunSpec
+from promptcard_ext.core.contract.runs import (
+    OnUnknown,
+    PlanDocument,
+    PlannedVersion,
+    Priority,
+    RunOut,
+    RunPatch,
+    RunQuery,
+    RunSpec,
+)
 from promptcard_ext.core.engine import check_needs
 from promptcard_ext.core.errors import CardError
 from promptcard_ext.core.matrix import Plan
 from promptcard_ext.providers import model as check_model
 from server_ext.db.tables import outbox, prompt_cards, run_cases, runs, tasks
-from server_ext.services import audit, card_versions, cards, cases, changes, run_state
+from server_ext.services import audit, batches, card_versions, cards, cases, changes, reservations, run_state
+from server_ext.services.budgets import check_amount
 from server_ext.services.card_lookup import select_card
 from server_ext.services.paging import decode_cursor, page
 from server_ext.services.scope import Scope, as_uuid, missing
 
 SHARD_ITEMS = 250
+# To lease, load and end a shard costs as much as some dozens of calls: one that is over in a moment is made longer.
+SHARD_ROUNDS = 8
+
+
+class Money(NamedTuple):
+    """What a run may spend, and what it does about calls that may have been paid for."""
+
+    budget_usd: Decimal | None
+    on_unknown: OnUnknown
 
 
 class Slice(NamedTuple):
@@ -46,15 +68,21 @@ def create(scope: Scope, spec: RunSpec) -> RunOut:
         CardError, TemplateError: A case does not fit a version, or a template does not render.
         UnknownModel: A model reference names no provider.
         NotFound: There is no such card, version or case.
+        CardError: It cannot wait (``batch_not_possible``).
+        OverBudget: It may cost more than a hard rule leaves (``budget_exceeded``).
+        RunError: A budget or a hard rule needs a price that is not known (``budget_unpriced``).
     """
     scope.require("test:execute")
     for reference in (*spec.models, *spec.judges, *filter(None, [spec.embedder])):
         check_model(reference)
+    if spec.execution == "batch":
+        batches.check_possible(spec)
     head = cards.get(scope, spec.card)
     chosen = card_versions.load(scope, spec.card, spec.versions or [head.latest_version])
     picked = _pick(cases.load(scope, head.id), spec.cases, head.name)
     plan = Plan([v.card for v in chosen], spec.models, [case for _, case in picked], spec.repeats)
-    check_needs(plan.prepare(), spec.judges, spec.embedder)
+    prepared = plan.prepare()
+    check_needs(prepared, spec.judges, spec.embedder)
     document = PlanDocument(
         head.name,
         [PlannedVersion(v.id, v.card.version, v.card.label, v.content_hash) for v in chosen],
@@ -64,13 +92,17 @@ def create(scope: Scope, spec: RunSpec) -> RunOut:
         spec.timeout_s,
         list(spec.judges),
         spec.embedder,
+        priority=spec.priority,
+        execution=spec.execution,
     )
     name = spec.name or " vs ".join(v.card.label for v in chosen)
-    run_id = insert(scope, head.id, name, document, plan.total)
+    money = Money(check_amount(spec.budget_usd), spec.on_unknown)
+    run_id = insert(scope, head.id, name, document, plan.total, money)
     _insert_cases(scope, run_id, picked)
-    insert_shards(scope, run_id, _slices(plan))
+    insert_shards(scope, run_id, _slices(plan, shard_items(spec.concurrency)), spec.priority)
+    exceeds = reservations.set_aside(scope, run_id, lambda: prepared, document, spec.budget_usd)
     audit.record(scope, "run.created", "run", run_id, card=head.name, total=plan.total, models=spec.models)
-    return get(scope, str(run_id))
+    return replace(get(scope, str(run_id)), exceeds=exceeds)
 
 
 def _pick(known: list[tuple[UUID, Case]], names: list[str], card: str) -> list[tuple[UUID, Case]]:
@@ -92,6 +124,7 @@ def insert(
     name: str,
     plan: PlanDocument,
     total: int,
+    money: Money,
     retry_of: UUID | None = None,
 ) -> UUID:
     """Insert the row of a run with its first event, and tell of it; its cases and shards are the caller's."""
@@ -104,6 +137,8 @@ def insert(
         total=total,
         event_seq=1,
         engine_version=__version__,
+        budget_usd=money.budget_usd,
+        on_unknown=money.on_unknown,
         retry_of=retry_of,
     )
     run_id: UUID = scope.connection.execute(statement.returning(runs.c.id)).scalar_one()
@@ -131,16 +166,21 @@ def _insert_cases(scope: Scope, run_id: UUID, picked: list[tuple[UUID, Case]]) -
     scope.connection.execute(sa.insert(run_cases), rows)
 
 
-def _slices(plan: Plan) -> list[Slice]:
+def shard_items(concurrency: int) -> int:
+    """Return how many items a shard of a run has, when a case has fewer."""
+    return max(SHARD_ITEMS, SHARD_ROUNDS * concurrency)
+
+
+def _slices(plan: Plan, items: int) -> list[Slice]:
     """Cut the plan between cases, so that a worker loads only the cases of its shard."""
-    size = max(1, SHARD_ITEMS // plan.per_case) * plan.per_case
+    size = max(1, items // plan.per_case) * plan.per_case
     return [Slice(first, min(first + size, plan.total) - 1) for first in range(0, plan.total, size)]
 
 
-def insert_shards(scope: Scope, run_id: UUID, slices: Sequence[Slice]) -> None:
+def insert_shards(scope: Scope, run_id: UUID, slices: Sequence[Slice], priority: Priority) -> None:
     """Insert a task for each slice of a run, and the notes that wake workers for them."""
     head = {"workspace_id": scope.workspace_id, "kind": "run_shard"}
-    rows = [{**head, "run_id": run_id, **one._asdict()} for one in slices]
+    rows = [{**head, "run_id": run_id, "priority": priority, **one._asdict()} for one in slices]
     ids = scope.connection.execute(sa.insert(tasks).returning(tasks.c.id), rows).scalars().all()
     scope.connection.execute(sa.insert(outbox), [{**head, "ref_id": task_id} for task_id in ids])
 
@@ -241,6 +281,10 @@ def run_out(row: Any) -> RunOut:
         finished_at=row.finished_at,
         error=row.error,
         retry_of=row.retry_of,
+        concurrency=row.concurrency or row.plan["concurrency"],
+        priority=row.priority or row.plan.get("priority", "medium"),
+        on_unknown=row.on_unknown,
+        money=RunMoney(row.budget_usd, row.ceiling_usd, row.charged_usd, row.held_usd),
     )
 
 

@@ -28,17 +28,27 @@ def usage(scope: Scope, query: UsageQuery) -> Usage:
             (``request_invalid``).
     """
     scope.require("analytics:read")
-    until = query.until or datetime.now(UTC).date()
+    since, until = days(query.since, query.until)
+    by = {"day": _by_day, "card": _by_card, "model": _by_model, "user": _by_user}[query.group_by]
+    rows = [_row(row) for row in scope.connection.execute(by(scope, since, until))]
+    return Usage(since, until, query.group_by, rows, _total(rows))
+
+
+def days(since: date | None, until: date | None, default: int = DEFAULT_DAYS) -> tuple[date, date]:
+    """Return the first and the last day that are meant: the last ``default`` ones unless something else is said.
+
+    Raises:
+        CardError: They are out of order, more than ten years, or in no year from 2000 to 2999 (``request_invalid``).
+    """
+    until = until or datetime.now(UTC).date()
     if until.year not in YEARS:
         raise CardError(f"'to' is {until}; the years are {YEARS[0]} to {YEARS[-1]}.", code="request_invalid")
-    since = query.since or until - timedelta(days=DEFAULT_DAYS - 1)
+    since = since or until - timedelta(days=default - 1)
     if not 0 <= (until - since).days <= MAX_DAYS:
         raise CardError(
             f"'from' is {since} and 'to' is {until}; from 1 to {MAX_DAYS:,} days are summed up.", code="request_invalid"
         )
-    by = {"day": _by_day, "card": _by_card, "model": _by_model, "user": _by_user}[query.group_by]
-    rows = [_row(row) for row in scope.connection.execute(by(scope, since, until))]
-    return Usage(since, until, query.group_by, rows, _total(rows))
+    return since, until
 
 
 def _by_day(scope: Scope, since: date, until: date) -> sa.Select[Any]:

@@ -251,6 +251,33 @@ def elsewhere(command: Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
         yield str(new_tenant(database, workspaces.local_owner(database, "Ada")).id)
 
 
+def test_spend_rules_are_set_listed_and_removed(command: Command, tenant: Tenant, me: Actor) -> None:
+    workspace, user = str(tenant.id), str(me.user_id)
+    made = command("budget", "set", workspace, "50", "--span", "day", "--json").json
+    assert (made["scope"], made["span"], made["limit_usd"], made["hard"]) == ("workspace", "day", "50", True)
+    assert command("budget", "set", workspace, "0.5", "--user", user, "--soft").code == 0
+    assert command("budget", "set", workspace, "2", "--model", "simulated:steady", "--span", "hour").code == 0
+    again = command("budget", "set", workspace, "40", "--span", "day", "--json").json
+    assert (again["id"], again["left_usd"]) == (made["id"], "40")
+    listed = command("budget", "list", workspace, "--json").json
+    assert {(rule["scope"], rule["subject"], rule["hard"]) for rule in listed} == {
+        ("workspace", "", True), ("user", user, False), ("model", "simulated:steady", True),
+    }  # fmt: skip
+    for rule in listed:
+        assert command("budget", "remove", workspace, rule["id"]).code == 0
+    assert "no spend rules" in command("budget", "list", workspace).out
+
+
+@pytest.mark.parametrize("wrong", [("much",), ("-1",), ("NaN",), ("1", "--user", "nobody"), ("1", "--span", "year")])
+def test_a_spend_rule_that_makes_no_sense_has_one_message(
+    command: Command, tenant: Tenant, wrong: tuple[str, ...]
+) -> None:
+    said = command("budget", "set", str(tenant.id), *wrong)
+    assert said.code != 0
+    assert said.err.strip()
+    assert command("budget", "list", str(tenant.id), "--json").json == []
+
+
 def test_the_sealing_key_is_replaced_and_the_old_one_dropped_when_nothing_needs_it(
     command: Command, elsewhere: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,21 @@ from promptcard_ext.client.session import Session
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.contract.accounts import ExchangeSpec
+from promptcard_ext.core.contract.analytics import ExecutionFilter
 from promptcard_ext.core.contract.api_tokens import ApiTokenSpec
+from promptcard_ext.core.contract.budgets import BudgetSpec
 from promptcard_ext.core.contract.cards import CardPatch
 from promptcard_ext.core.contract.cases import BulkCases, CasePatch
 from promptcard_ext.core.contract.invitations import Acceptance, InvitationSpec
+from promptcard_ext.core.contract.runs import RunSpec
 from promptcard_ext.core.contract.workspaces import WorkspacePatch
-from promptcard_ext.core.errors import CardError, Conflict, Denied, NotFound, Unauthenticated
+from promptcard_ext.core.errors import CardError, Conflict, Denied, NotFound, OverBudget, Unauthenticated
+from promptcard_ext.core.results import Outcome
 from server_ext.db.engine import Database
 from server_ext.services import accounts, invitations
+from server_ext.services import tasks as task_service
 from tests.client.conftest import Serve
+from tests.services.test_leases import expired_lease, lease_of, task_of
 from tests.support import ECHO, GREET, Tenant, free_port, greetings
 
 PASSWORD = "correct horse battery staple"
@@ -98,11 +105,32 @@ def test_a_run_is_started_once_and_its_results_are_downloaded(api: WorkspaceApi,
     run_id = tenant.start([ECHO])
     run = api.runs.get(run_id)
     assert (run.status, run.counts.total) == ("queued", 3)
-    assert api.runs.rename(run_id, "Named").name == "Named"
+    assert api.runs.change(run_id, name="Named").name == "Named"
     assert api.runs.cancel(run_id).status in ("cancelling", "cancelled")
     assert [one.id for one in api.runs.list(status=["cancelled", "cancelling"])] == [run.id]
     assert list(api.runs.items(run_id)) == []
     assert api.runs.export(run_id, format="jsonl").read() == b""
+
+
+def test_money_is_bounded_and_a_run_is_steered(api: WorkspaceApi, tenant: Tenant) -> None:
+    rule = api.budgets.set(BudgetSpec("workspace", "day", Decimal("0.002")))
+    assert [one.id for one in api.budgets.list()] == [rule.id]
+    tenant.fill(3)
+    spec = RunSpec(card="greet", models=["simulated:steady"], budget_usd=Decimal("0.001"), on_unknown="hold")
+    run = api.runs.start(spec)
+    with pytest.raises(OverBudget) as refused:
+        api.runs.change(run.id, budget_usd=Decimal(1))
+    assert refused.value.exceeds[0]["limit_usd"] == "0.002"
+    changed = api.runs.change(run.id, budget_usd=Decimal("0.0015"), concurrency=2)
+    assert (changed.money.budget_usd, changed.concurrency) == (Decimal("0.0015"), 2)
+    dead = expired_lease(tenant, task_of(tenant, str(run.id)))
+    assert task_service.open_attempts(tenant.database, dead, [1])
+    lease_of(tenant, dead.task_id, "b")  # whoever takes over finds a call whose outcome nobody knows
+    assert api.runs.requeue(run.id, [1]).status == "running"
+    with pytest.raises(Conflict):
+        api.runs.requeue(run.id, [1])  # it waits no more
+    api.budgets.remove(rule.id)
+    assert list(api.budgets.list()) == []
 
 
 def test_what_owners_do(api: WorkspaceApi, tenant: Tenant) -> None:
@@ -120,6 +148,10 @@ def test_what_owners_do(api: WorkspaceApi, tenant: Tenant) -> None:
     assert api.audit.head().seq == next(iter(api.audit.list())).seq
     assert api.audit.verify().problem is None
     assert api.usage.get(group_by="model").rows == []
+    assert api.analytics.cases() == api.analytics.found_cases() == list(api.analytics.executions()) == []
+    assert api.analytics.latency(group_by="card").rows == []
+    assert api.analytics.sums(ExecutionFilter(outcome=Outcome.FAIL)).items == 0
+    assert api.queue.get().waiting == 0
     assert next(api.prices.list()).input_per_mtok is not None
 
 

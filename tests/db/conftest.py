@@ -78,6 +78,8 @@ def new_workspace(database: Database) -> NewWorkspace:
         workspace_id = uuid.uuid4()
         with database.transaction(workspace_id) as connection:
             fill_workspace(connection, workspace_id)
+            # Of no workspace, and there all the same.
+            connection.execute(sa.text("select pc.beat_worker('a worker', 'here', 1, '1', 'idle', null)"))
         return workspace_id
 
     return make
@@ -106,6 +108,8 @@ def fill_workspace(connection: sa.Connection, workspace_id: uuid.UUID) -> None:
     add(tables.idempotency_keys, key_hash=bytes(32), request_hash=bytes(32), status=201, body=b"{}")
     add(tables.provider_credentials, provider="openai", name="default", base_url="https://api.openai.com/v1")
     add(tables.network_rules, host="ollama.lan", port=11434)
+    webhook = add(tables.webhooks, url="https://example.com/hook", key_id="k", sealed=bytes(40))
+    add(tables.webhook_deliveries, webhook_id=webhook.id, type="run.finished", data={"id": "r"})
     day = sa.func.now() + sa.text("interval '1 day'")
     connection.execute(sa.select(sa.func.set_config("app.user_id", str(user_id), True)))
     connection.execute(sa.insert(tables.sessions).values(user_id=user_id, kind="human", expires_at=day))
@@ -123,7 +127,13 @@ def fill_workspace(connection: sa.Connection, workspace_id: uuid.UUID) -> None:
         tables.attempts,
         run_id=run.id, ordinal=0, attempt=1, task_id=task.id, lease_token=uuid.uuid4(), worker="w",
     )  # fmt: skip
+    add(tables.provider_batches, run_id=run.id, task_id=task.id, attempt=1, model="openai:m", ordinals=[0])
     add(tables.outbox, kind="task", ref_id=task.id)
+    add(tables.spend_rules, scope="workspace", span="day", hard=True, limit_usd=5)
+    add(tables.spending, at=run.created_at, user_id=user_id, model="m", usd=1)
+    reserved = {"upper_usd": 2, "most_usd": 1, "reserved_usd": 2}
+    add(tables.run_reservations, run_id=run.id, model="m", user_id=user_id, **reserved)
+    add(tables.run_purses, run_id=run.id, lease_token=uuid.uuid4(), task_id=task.id)
     generation = add(tables.generations, request_hash="b" * 64, request={}, provider="p", model="m", output="Hello")
     add(
         tables.test_executions,
@@ -133,7 +143,10 @@ def fill_workspace(connection: sa.Connection, workspace_id: uuid.UUID) -> None:
     )  # fmt: skip
     hour = {"hour": run.created_at, "card_version_id": version.id, "model": "m", "provider": "p"}
     add(tables.rollup_hours, **hour, n=1)
-    add(tables.rollup_latency, **hour, bucket=10, n=1)
+    add(tables.rollup_histograms, **hour, buckets=[10], counts=[1])
+    case = {"card_id": card.id, "case_uid": "c" * 64}
+    add(tables.rollup_cases, **case, run_id=run.id, case_position=0, n=1)
+    add(tables.rollup_case_days, **case, day=run.created_at.date(), n=1)
     add(tables.rollup_users, hour=run.created_at, user_id=user_id, n=1)
     add(
         tables.price_overrides,

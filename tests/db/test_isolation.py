@@ -13,11 +13,11 @@ from server_ext.db import tables
 from server_ext.db.catalog import GLOBAL_TABLES
 from server_ext.db.engine import Database
 
-# Of attempts at logging in the application sees nothing at all, as `test_catalog` proves.
+# Of attempts at logging in, and of workers, the application sees nothing at all, as `test_catalog` proves.
 ISOLATED = [
     table
     for table in tables.metadata.sorted_tables
-    if table.name not in GLOBAL_TABLES and table is not tables.login_attempts
+    if table.name not in GLOBAL_TABLES and table not in (tables.login_attempts, tables.workers)
 ]
 OF_WORKSPACES = [table for table in ISOLATED if "workspace_id" in table.c]
 NewWorkspace = Callable[[], uuid.UUID]

@@ -1,4 +1,4 @@
-"""A database that holds results already is brought to this schema, and its usage by user is summed up."""
+"""A database that holds results already is brought to this schema, and its usage is summed up by user and by case."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RESULTS = """
 """
 
 
-def test_results_of_an_older_schema_are_summed_up_by_user(empty_services: Services) -> None:
+def test_results_of_an_older_schema_are_summed_up_by_user_and_case(empty_services: Services) -> None:
     owner = make_engine(empty_services.owner_database_url)
     with owner.begin() as connection:
         config = migrate._config()
@@ -46,8 +46,19 @@ def test_results_of_an_older_schema_are_summed_up_by_user(empty_services: Servic
         for workspace_id, by in zip(workspaces, (user_id, uuid.UUID(int=0)), strict=True):
             with database.transaction(workspace_id) as connection:
                 (row,) = connection.execute(sa.select(tables.rollup_users)).all()
+                (case,) = connection.execute(sa.select(tables.rollup_cases)).all()
+                (day,) = connection.execute(sa.select(tables.rollup_case_days)).all()
                 assert check_tenancy(connection) == []  # row security is forced again
             assert (row.user_id, row.n, row.passed, row.errored) == (by, 3, 2, 1)
             assert (row.tokens_input, row.tokens_output, float(row.cost_usd), row.priced) == (30, 5, 0.25, 2)
             assert row.hour.minute == 0
+            assert (case.card_id, case.case_uid, case.run_id, case.case_position) == (
+                workspace_id,
+                "c",
+                workspace_id,
+                0,
+            )
+            for sums in (case, day):
+                assert (sums.n, sums.passed, sums.errored, float(sums.cost_usd), sums.priced) == (3, 2, 1, 0.25, 2)
+            assert day.day == row.hour.date()
     owner.dispose()

@@ -151,8 +151,9 @@ def test_every_item_is_recorded_once_when_a_worker_is_killed(
             scope.connection.execute(sa.select(attempts.c.state).where(attempts.c.state != "recorded")).scalars().all()
         )
     if not whole_family:
-        # The job noticed that it was alone, and said itself what it had not done.
-        assert set(states) == {"released"}
+        # The job noticed that it was alone, and said itself what it had not done: four calls were in flight.
+        assert states.count("unknown") <= 4
+        assert set(states) <= {"unknown", "released"}
     else:
         # What was announced and not recorded when it died may have been paid for, and the ledger says so.
         assert set(states) == {"unknown"}
@@ -172,7 +173,8 @@ def test_a_worker_that_is_asked_to_end_hands_back_what_it_has_not_done(
     with tenant.scope() as scope:
         assert scope.connection.execute(sa.select(tasks.c.state, tasks.c.lease_token)).all() == [("queued", None)]
         states = set(scope.connection.execute(sa.select(attempts.c.state)).scalars())
-    assert states == {"recorded", "released"}
+    # What was in flight was answered first.
+    assert {"recorded"} <= states <= {"recorded", "released"}
 
     began = time.monotonic()
     start_worker(lease_s=60)

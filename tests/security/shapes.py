@@ -24,6 +24,7 @@ _SENSIBLE: dict[str, Any] = {
     "Variable.name": "who", "Variable.type": "string", "Example.user": "x", "Example.assistant": "x",
     "RunSpec.models": ["simulated:echo"], "InvitationSpec.email": "guest@example.com",
     "NewNetworkRule.host": "lan.example.com", "LoginSpec.email": "nobody@example.com",
+    "WebhookSpec.url": "https://hooks.example.com/x",
     "ExchangeSpec.purpose": "kernel", "NewCredential.provider": "openai",
     "Tier.above_tokens": 1000, "PriceOverrideSpec.valid_from": "2027-01-01", "ImportQuery.format": "csv",
     "PasswordChange.new": "another correct horse", "CaseAssertions.assertions": [],

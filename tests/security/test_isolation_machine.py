@@ -27,9 +27,9 @@ CONTROL = 600
 SEED = int(os.environ.get("PROMPTCARDS_ISOLATION_SEED") or 20261128)
 # Ends what one has, needs what the machine keeps away from, or calls a provider.
 SELDOM = {
-    "update_workspace", "transfer_workspace", "leave_workspace", "revoke_token", "test_credential", "retry_errors",
-    "restore_card", "resume_run", "update_member", "remove_member", "regrade_run", "update_price_override",
-    "withdraw_price_override",
+    "update_workspace", "transfer_workspace", "leave_workspace", "revoke_token", "test_credential", "test_webhook",
+    "retry_errors", "requeue_items", "restore_card", "resume_run", "update_member", "remove_member", "regrade_run",
+    "update_price_override", "withdraw_price_override",
 }  # fmt: skip
 USUAL = frozenset(one.id for one in IN_WORKSPACES) - SELDOM
 

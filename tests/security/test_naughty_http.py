@@ -24,10 +24,12 @@ import pytest
 
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.contract.api_tokens import ApiTokenSpec
+from promptcard_ext.core.contract.budgets import BudgetSpec
 from promptcard_ext.core.contract.cards import LabelTarget
 from promptcard_ext.core.contract.credentials import NewCredential
 from promptcard_ext.core.contract.prices import PriceOverrideSpec
 from promptcard_ext.core.contract.runs import RunSpec
+from promptcard_ext.core.contract.webhooks import WebhookSpec
 from server_ext.api.operation import Operation
 from server_ext.api.routes import OPERATIONS
 from server_ext.db.engine import Database
@@ -36,6 +38,7 @@ from server_ext.runtime import ready_services
 from server_ext.services import (
     accounts,
     api_tokens,
+    budgets,
     cards,
     cases,
     credentials,
@@ -44,6 +47,7 @@ from server_ext.services import (
     price_overrides,
     reports,
     runs,
+    webhooks,
 )
 from server_ext.settings import Settings
 from tests.security.naughty import texts
@@ -60,12 +64,13 @@ SEED = int(os.environ.get("PROMPTCARDS_TEST_NAUGHTY_SEED") or 20261128)
 THREADS = 6
 EMAIL, PASSWORD = "naughty@example.com", "correct horse battery"
 PRICE = PriceOverrideSpec("openai", "m", Decimal(1), Decimal(2), date(2020, 1, 1), "contract")
+SOFT = BudgetSpec("workspace", "month", Decimal(1_000_000), hard=False)
 # Each takes a tenth of a second of the processor, on purpose.
 SLOW = {"log_in": 12, "change_password": 12, "accept_invitation": 40}
 # Hosts and addresses are written in one form, and a host that is allowed already stays as it is.
 REWRITTEN = {
     ("create_network_rule", "note"), ("create_network_rule", "host"), ("create_credential", "base_url"),
-    ("update_credential", "base_url"),
+    ("update_credential", "base_url"), ("create_webhook", "url"), ("update_webhook", "url"),
 }  # fmt: skip
 MAX_TARGET = 60_000
 # Would end the session that all others use.
@@ -171,6 +176,8 @@ def _furnish(tenant: Tenant) -> tuple[dict[str, str], str]:
         real = {
             "workspace": str(tenant.id), "card": "free", "version": "1", "label": "production", "tag": "t", "run": run,
             "case": str(cases.list_cases(scope, "free").items[0].id), "credential": str(key.id),
+            "webhook": str(webhooks.create(scope, WebhookSpec("https://hooks.example.com/x")).webhook.id),
+            "budget": str(budgets.set_rule(scope, SOFT).id),
             "user": str(tenant.actor.user_id), "price": str(price_overrides.create(scope, PRICE).id),
             "report": str(reports.create(scope, run)["id"]),
         }  # fmt: skip
@@ -329,7 +336,7 @@ def _stored(house: House, connection: Connection, slot: Slot, reply: Reply) -> t
 def _at(answer: Any, place: tuple[str | int, ...], text: str) -> Any:
     for step in place:
         if step == "{}":
-            return text if isinstance(answer, dict) and _as_sent(text) in answer else _NOTHING
+            return _as_sent(text) if isinstance(answer, dict) and _as_sent(text) in answer else _NOTHING
         try:
             answer = answer[step]
         except (KeyError, IndexError, TypeError):

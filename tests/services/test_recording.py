@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -11,9 +13,12 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from promptcard_ext.core.results import Generation, ItemResult, Outcome, Tokens
-from server_ext.db.tables import attempts, generations, rollup_hours, rollup_latency, runs, test_executions
+from promptcard_ext.core.results import Generation, ItemResult, Outcome, Tokens, Verdict
+from server_ext.db import rollups
+from server_ext.db.ids import new_id
+from server_ext.db.tables import attempts, generations, rollup_histograms, rollup_hours, runs, test_executions
 from server_ext.services import items, recording, shards
 from server_ext.services import tasks as task_service
 from server_ext.services.recording import Recorded
@@ -43,14 +48,13 @@ def result_of(shard: Shard, ordinal: int, said: str = "Hello") -> Recorded:
         ordinal, "greet", 1, "greet@1", "simulated:echo", case.name, case.uid, item.repeat, outcome,
         generation=None if outcome is Outcome.ERROR else generation,
     )  # fmt: skip
-    messages = shard.plan.prepare().messages(item)
-    return Recorded(item, result, item.case + shard.plan.first_case, messages, shard.plan.cards[item.card].settings)
+    return recording.recorded(shard.plan.prepare(), item, result, shard.version_ids[item.card])
 
 
 def record(tenant: Tenant, lease: Lease, shard: Shard, ordinals: Iterable[int], said: str = "Hello") -> int:
     batch = [result_of(shard, ordinal, said) for ordinal in ordinals]
     with tenant.database.transaction(tenant.id) as connection:
-        return recording.record(connection, lease, shard.version_ids, batch)
+        return recording.record(connection, lease, batch)
 
 
 def begin(tenant: Tenant, count: int) -> tuple[str, Lease, Shard]:
@@ -66,7 +70,7 @@ def check_sums(tenant: Tenant, run_id: str, ordinals: set[int]) -> None:
         rows = scope.connection.execute(sa.select(test_executions).where(e.run_id == UUID(run_id))).all()
         run = scope.connection.execute(sa.select(runs).where(runs.c.id == UUID(run_id))).one()
         hours = scope.connection.execute(sa.select(rollup_hours)).all()
-        buckets = scope.connection.execute(sa.select(sa.func.sum(rollup_latency.c.n))).scalar_one()
+        histograms = scope.connection.execute(sa.select(rollup_histograms.c.counts)).scalars().all()
     assert sorted(row.ordinal for row in rows) == sorted(ordinals)
     costs = [row.cost_usd for row in rows if row.cost_usd is not None]
     assert (run.recorded, run.priced, run.cost_usd) == (len(rows), len(costs), sum(costs))
@@ -76,7 +80,7 @@ def check_sums(tenant: Tenant, run_id: str, ordinals: set[int]) -> None:
         assert sum(getattr(hour, column) for hour in hours) == expected
     latencies = [row.latency_ms for row in rows if row.latency_ms is not None]
     assert sum(hour.n for hour in hours) == len(rows)
-    assert sum(hour.latency_n for hour in hours) == len(latencies) == (buckets or 0)
+    assert sum(hour.latency_n for hour in hours) == len(latencies) == sum(map(sum, histograms))
     assert sum(hour.latency_ms_sum for hour in hours) == pytest.approx(sum(latencies))
     assert sum(hour.cost_usd for hour in hours) == sum(costs)
     assert sum(hour.tokens_input for hour in hours) == sum(row.tokens_input or 0 for row in rows)
@@ -179,3 +183,40 @@ def test_the_ledger_of_calls_has_a_row_for_each(tenant: Tenant) -> None:
         open_rows = sa.select(sa.func.count()).select_from(attempts).where(attempts.c.state == "open")
         assert scope.connection.execute(open_rows).scalar_one() == 0
     assert states(tenant, run_id) == [(0, 1, "recorded"), (1, 1, "released"), (2, 1, "recorded")]
+
+
+def test_numbers_that_json_does_not_have_are_recorded(tenant: Tenant) -> None:
+    run_id, lease, shard = begin(tenant, 1)
+    one = result_of(shard, 0)
+    assert one.result.generation is not None
+    odd = replace(one.result.generation, logprobs=(-math.inf, -0.5), tool_calls=[{"x": math.inf}], ttft_ms=math.inf)
+    verdict = Verdict("u", "levenshtein", Outcome.FAIL, "too_far", score=math.inf)
+    one = replace(one, result=replace(one.result, generation=odd, verdicts=(verdict,), score=math.inf))
+    with tenant.database.transaction(tenant.id) as connection:
+        recording.record(connection, lease, [one])
+    with tenant.scope() as scope:
+        (item,) = items.list_items(scope, run_id).items
+    assert item.generation is not None
+    found = item.generation
+    assert (found.logprobs, found.tool_calls, found.ttft_ms) == ((-math.inf, -0.5), [{"x": math.inf}], math.inf)
+    assert (item.score, item.verdicts[0].score) == (math.inf, math.inf)
+
+
+def test_latencies_are_counted_in_the_buckets_that_they_belong_to(tenant: Tenant) -> None:
+    _, lease, shard = begin(tenant, 40)
+    # On both sides of the edges, and where there is no bucket.
+    latencies = [0.0, 0.5, 1.0, *(rollups.BASE**n * (1 + side) for n in range(5, 500, 30) for side in (-1e-9, 1e-9))]
+    batch = []
+    for ordinal, latency in enumerate(latencies):
+        one = result_of(shard, 0)
+        assert one.result.generation is not None
+        answer = replace(one.result.generation, latency_ms=latency)
+        batch.append(
+            replace(one, result=replace(one.result, ordinal=ordinal, generation=answer), answer_ids=(new_id(),))
+        )
+    with tenant.database.transaction(tenant.id) as connection:
+        recording.record(connection, lease, batch)
+    with tenant.scope() as scope:
+        (row,) = scope.connection.execute(sa.select(rollup_histograms)).all()
+    found = dict(zip(row.buckets, row.counts, strict=True))
+    assert found == Counter(map(rollups.bucket, latencies))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from promptcard_ext.core.contract.budgets import Exceeded, RunMoney
 from promptcard_ext.core.results import Counts, Outcome
 
 Status = Literal["queued", "running", "pausing", "paused", "cancelling", "completed", "cancelled", "failed"]
@@ -16,6 +18,10 @@ FINAL: tuple[Status, ...] = ("completed", "cancelled", "failed")
 
 Name = Annotated[str, Meta(max_length=255)]
 Wanted = Annotated[str, Meta(max_length=500)]
+Concurrency = Annotated[int, Meta(ge=1, le=512)]
+OnUnknown = Literal["hold", "retry"]
+Priority = Literal["high", "medium", "low"]
+Execution = Literal["live", "batch"]
 Number = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Cursor = Annotated[str, Meta(max_length=2000)]
 
@@ -34,6 +40,11 @@ class RunSpec(Struct, frozen=True, forbid_unknown_fields=True):
         name: Empty takes the labels of the versions.
         judges: Models that judge where an assertion needs one; several are a panel.
         embedder: Model that makes vectors where an assertion needs them.
+        budget_usd: What its calls may cost, judges included; null is no budget of its own.
+        on_unknown: What becomes of an item whose call may have been made and paid for: ``retry`` calls it again,
+            ``hold`` lets it wait until somebody requeues it.
+        priority: Whether workers turn to it before or after others.
+        execution: ``batch`` gives the calls to the provider many at once, to be answered within a day.
     """
 
     card: Name
@@ -41,21 +52,31 @@ class RunSpec(Struct, frozen=True, forbid_unknown_fields=True):
     versions: Annotated[list[Number], Meta(max_length=50)] = []
     cases: Annotated[list[Name], Meta(max_length=100_000)] = []
     repeats: Annotated[int, Meta(ge=1, le=1000)] = 1
-    concurrency: Annotated[int, Meta(ge=1, le=512)] = 16
+    concurrency: Concurrency = 16
     timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 120.0
     name: Name = ""
     judges: Annotated[list[Wanted], Meta(max_length=9)] = []
     embedder: Wanted | None = None
+    budget_usd: Decimal | None = None
+    on_unknown: OnUnknown = "retry"
+    priority: Priority = "medium"
+    execution: Execution = "live"
 
 
 class RunPatch(Struct, frozen=True, forbid_unknown_fields=True):
-    """What of a run can be changed: its name.
+    """What of a run can be changed: its name, and what it may take as long as it has not ended.
 
     Attributes:
         name: For people.
+        budget_usd: What its calls may cost from its beginning to its end; null takes its own budget away.
+        concurrency: Most calls in flight per worker.
+        priority: Whether workers turn to it before or after others, from the next shard on.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = UNSET
+    budget_usd: Decimal | UnsetType | None = UNSET
+    concurrency: Concurrency | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
 
 
 class RetrySpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,10 +85,22 @@ class RetrySpec(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         unscored: Those without a verdict too, not only those that ended in an error.
         name: Empty takes the name of the run.
+        budget_usd: What the new run may cost; null takes the budget of the old one, as much of it as there was.
     """
 
     unscored: bool = False
     name: Name = ""
+    budget_usd: Decimal | None = None
+
+
+class RequeueSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which items of a run are called again although an earlier call may have been paid for.
+
+    Attributes:
+        ordinals: Their places in the plan; empty takes all that wait.
+    """
+
+    ordinals: Annotated[list[Annotated[int, Meta(ge=0, le=2**31 - 1)]], Meta(max_length=10_000)] = []
 
 
 class PlannedVersion(Struct, frozen=True):
@@ -99,6 +132,8 @@ class PlanDocument(Struct, frozen=True):
         embedder: Model that makes vectors.
         chosen: How many items of cases × repeats × models × versions are run, when not all of them: the plan of a
             repetition of what failed. Its cases are those with such an item.
+        priority: Whether workers turn to it before or after others.
+        execution: ``batch`` for calls that can wait.
     """
 
     card: str
@@ -110,6 +145,8 @@ class PlanDocument(Struct, frozen=True):
     judges: list[str] = []
     embedder: str | None = None
     chosen: int | None = None
+    priority: Priority = "medium"
+    execution: Execution = "live"
 
     @property
     def per_group(self) -> int:
@@ -138,6 +175,11 @@ class RunOut(Struct, frozen=True):
         created_at, started_at, finished_at: When.
         error: Why it failed as a whole: ``code`` and ``message``.
         retry_of: The run whose failed items this one asks again.
+        concurrency: Most calls in flight per worker, as it is now.
+        priority: Whether workers turn to it before or after others, as it is now.
+        on_unknown: What becomes of items whose calls have an unknown outcome.
+        money: Its budget, and how much of it is gone.
+        exceeds: Soft rules that it may exceed; told to whoever starts it.
     """
 
     id: UUID
@@ -154,6 +196,11 @@ class RunOut(Struct, frozen=True):
     finished_at: datetime | None
     error: dict[str, Any] | None
     retry_of: UUID | None
+    concurrency: int
+    priority: Priority
+    on_unknown: OnUnknown
+    money: RunMoney
+    exceeds: list[Exceeded] = []
 
 
 class RunQuery(Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from promptcard_ext.core.card import Message, ModelSettings
+from promptcard_ext.core.engine.breaker import Role
 from promptcard_ext.core.engine.caller import Caller
 from promptcard_ext.core.engine.identity import embedding_hash
 from promptcard_ext.core.errors import ProviderError
@@ -43,7 +44,8 @@ class ItemAsker:
         # The same question to a judge about the same answer is the same call, whichever repeat the answer is of;
         # a changed prompt is asked anew in every repeat.
         number = repeat if purpose == "judge" else repeat + 1000 * self._repeat
-        answered = await self._caller.generate(provider, request, number)
+        role: Role = "judge" if purpose == "judge" else "task"
+        answered = await self._caller.generate(provider, request, number, role)
         self.calls.append(Call(purpose, answered.generation, answered.cached))
         return answered.generation
 
@@ -68,7 +70,7 @@ class ItemAsker:
         reserve = None if purse is None else purse.for_prompt(price, name, prompt, ModelSettings(max_tokens=1))
         embedder: Embedder = provider
         reply, calls = await self._caller.call(
-            provider, name, lambda: embedder.embed(name, list(texts)), reserve, price
+            provider, name, lambda: embedder.embed(name, list(texts)), reserve, price, "judge"
         )
         cost = None if price is None else price.cost_of(reply.tokens)
         generation = Generation(

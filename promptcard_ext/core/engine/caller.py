@@ -7,9 +7,12 @@ import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import NamedTuple, TypeVar
+from itertools import count
+from typing import Any, NamedTuple, TypeVar
 
-from promptcard_ext.core.engine.identity import limit_key, request_hash, stored_under
+from promptcard_ext.core.engine.breaker import Breaker, Role
+from promptcard_ext.core.engine.gates import Gates
+from promptcard_ext.core.engine.identity import request_hash, stored_under
 from promptcard_ext.core.engine.limiter import Limiter
 from promptcard_ext.core.engine.options import EngineOptions, Mode
 from promptcard_ext.core.engine.purse import Purse
@@ -32,7 +35,11 @@ class Answered(NamedTuple):
 
 
 class Caller:
-    """What all calls of a run share. It lives on one event loop, so nothing is locked."""
+    """What all calls of a run share. It lives on one event loop, so nothing is locked.
+
+    Attributes:
+        calling: Tasks that have a call in flight.
+    """
 
     def __init__(
         self,
@@ -41,7 +48,10 @@ class Caller:
         options: EngineOptions,
         store: GenerationStore | None,
         purse: Purse | None,
+        gates: Gates | None = None,
     ) -> None:
+        self.gates = gates or Gates(options)
+        self.calling: set[asyncio.Task[Any] | None] = set()
         self.options, self.prices, self.purse = options, prices, purse
         self._provider_of = provider_of
         self._providers: dict[str, tuple[Provider, str]] = {}
@@ -49,8 +59,6 @@ class Caller:
         self._reads = store is not None and options.mode.reads
         self._writes = store is not None and options.mode.writes
         self._max_age_s = options.max_age_s if options.mode is Mode.CACHE else None
-        self._limiters: dict[str, Limiter] = {}
-        self._ceiling = options.concurrency
         self._loop = asyncio.get_running_loop()
         self._open = asyncio.Event()
         self._open.set()
@@ -78,20 +86,13 @@ class Caller:
         else:
             self._open.set()
 
-    def retune(self, concurrency: int) -> None:
-        """Give every limiter another ceiling."""
-        self._ceiling = concurrency
-        for limiter in self._limiters.values():
-            limiter.retune(concurrency)
-
-    def limits(self) -> dict[str, int]:
-        """Return the calls admitted at once, per provider key."""
-        return {key: int(limiter.limit) for key, limiter in self._limiters.items()}
-
     # -- calls ---------------------------------------------------------------------------------------------------------
 
-    async def generate(self, provider: Provider, request: Request, repeat: int = 0) -> Answered:
+    async def generate(self, provider: Provider, request: Request, repeat: int = 0, role: Role = "task") -> Answered:
         """Return an answer, from the store or from the provider.
+
+        Args:
+            role: What the provider is asked as.
 
         Raises:
             ProviderError: All calls failed, the budget is spent, or a replay has no record of it.
@@ -101,8 +102,10 @@ class Caller:
             return Answered(stored, True)
         price = self.price(provider, request.model)
         reserve = None if self.purse is None else self.purse.for_request(price, request)
-        reply, calls = await self.call(provider, request.model, lambda: provider.generate(request), reserve, price)
-        generation = _generation(provider, request.model, asked, reply, calls, price)
+        reply, calls = await self.call(
+            provider, request.model, lambda: provider.generate(request), reserve, price, role
+        )
+        generation = generation_of(provider, request.model, asked, reply, calls, price)
         self.keep(asked, repeat, generation)
         return Answered(generation, False)
 
@@ -137,16 +140,17 @@ class Caller:
         make: Callable[[], Awaitable[T]],
         reserve_usd: Decimal | None,
         price: Price | None,
+        role: Role = "task",
     ) -> tuple[T, int]:
         """Make a call, and again while that may help; return the reply and the number of calls."""
-        limiter = self._limiter(provider)
-        options, unclear = self.options, 0
-        for attempt in range(1, options.max_calls + 1):
-            await self._admission(limiter, reserve_usd)
+        limiter, breaker = self.gates.limiter(provider), self.gates.breaker(provider, role)
+        options, failures, unclear = self.options, 0, 0
+        for attempt in count(1):
+            await self._admission(limiter, breaker, reserve_usd)
             started = self._loop.time()
             try:
                 async with asyncio.timeout(options.timeout_s):
-                    reply = await make()
+                    reply = await self._noted(make)
             except TimeoutError as late:
                 error = _too_slow(provider, model, options.timeout_s)
                 # What had arrived by then is worth keeping: it may have been paid for.
@@ -160,35 +164,41 @@ class Caller:
             else:
                 await self._done(limiter, reserve_usd, _cost(price, reply) if reserve_usd is not None else None)
                 limiter.answered(getattr(reply, "quota", None))
+                breaker.succeeded()
                 return reply, attempt
             fate_unknown = error.sent and error.code in UNCLEAR
             unclear += fate_unknown
             await self._done(limiter, reserve_usd, reserve_usd if fate_unknown else Decimal(0))
             limiter.refused(error, started)
+            breaker.failed(error, started, make)
+            # What fails because the provider is down does not count against the item, as long as that is waited for.
+            failures += not breaker.has_patience
             if error.quota is not None:
                 limiter.warned(error.quota)
-            if attempt == options.max_calls or unclear > options.max_unclear or not error.retryable:
+            if failures >= options.max_calls or unclear > options.max_unclear or not error.retryable:
                 raise exhausted(error, attempt) from None
-            await self._back_off(limiter, error, attempt)
+            if not breaker.is_open:
+                await self._back_off(limiter, error, attempt)
         raise AssertionError("the loop above returns or raises")
 
-    def _limiter(self, provider: Provider) -> Limiter:
-        key = limit_key(provider)
-        found = self._limiters.get(key)
-        if found is None:
-            options = self.options
-            found = self._limiters[key] = Limiter(options.start_concurrency, self._ceiling, options.max_wait_s)
-        return found
+    async def _noted(self, make: Callable[[], Awaitable[T]]) -> T:
+        task = asyncio.current_task()
+        self.calling.add(task)
+        try:
+            return await make()
+        finally:
+            self.calling.discard(task)
 
-    async def _admission(self, limiter: Limiter, reserve_usd: Decimal | None) -> None:
+    async def _admission(self, limiter: Limiter, breaker: Breaker, reserve_usd: Decimal | None) -> None:
         while True:
             if not self._open.is_set():
                 await self._open.wait()
+            tries = breaker.is_open and await breaker.admit(self.options.timeout_s)
             if not limiter.enter():
                 await limiter.wait()
-            if self._open.is_set():
+            if self._open.is_set() and (tries or not breaker.is_open):
                 break
-            limiter.leave()  # paused while it waited for its turn
+            limiter.leave()  # paused, or the provider went down, while it waited for its turn
         if reserve_usd is not None and self.purse is not None:
             try:
                 await self.purse.reserve(reserve_usd)
@@ -236,9 +246,10 @@ def _cost(price: Price | None, reply: Reply | Embeddings) -> Decimal | None:
     return None if price is None else price.cost_of(reply.tokens)
 
 
-def _generation(
+def generation_of(
     provider: Provider, model: str, asked: str, reply: Reply, calls: int, price: Price | None
 ) -> Generation:
+    """Return an answer with what it cost, by the hash of what was asked and the number of calls that it took."""
     cost = _cost(price, reply)
     return Generation(
         provider=provider.name,

@@ -16,6 +16,9 @@ class Controlled(Protocol):
     def stop(self, reason: str) -> None:
         """Give up what has no result yet."""
 
+    def finish(self, grace_s: float, reason: str) -> None:
+        """Take up no further item; after ``grace_s`` seconds, give up what has no result by then."""
+
     def hold(self, paused: bool) -> None:
         """Start no further calls, or go on."""
 
@@ -50,6 +53,14 @@ class Control:
         """Give up what has no result yet; calls in flight are aborted at once."""
         self._reason = reason
         self._send(lambda target: target.stop(reason))
+
+    def finish(self, grace_s: float, reason: str = "finished early") -> None:
+        """End early: what is in flight is answered and judged, for ``grace_s`` seconds at most; nothing else begins.
+
+        Before the run has begun it is the same as `cancel`.
+        """
+        self._reason = reason
+        self._send(lambda target: target.finish(grace_s, reason))
 
     def pause(self) -> None:
         """Start no further calls; those in flight finish and their results are kept."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from promptcard_ext.core.errors import ProviderError
@@ -27,6 +28,22 @@ class Change(NamedTuple):
     why: str
 
 
+class News(NamedTuple):
+    """What a limiter has heard from its provider.
+
+    Attributes:
+        cut: By which factor the last refusal cut it; 1 without one.
+        began: When the call began that was refused, by the time of the event loop.
+        hold_s: For how many seconds the provider wants no calls.
+    """
+
+    answers: int
+    refusals: int
+    cut: float
+    began: float
+    hold_s: float
+
+
 class Limiter:
     """The gate of one provider key on one event loop.
 
@@ -42,6 +59,10 @@ class Limiter:
         self.in_flight = 0
         self.max_wait_s = max_wait_s
         self.history: deque[Change] = deque(maxlen=500)
+        self.refusal_heard: Callable[[], None] | None = None
+        self._share: int | None = None
+        self._answers = self._refusals = 0
+        self._cut_by, self._cut_began = 1.0, 0.0
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._slow_start = True
@@ -49,9 +70,29 @@ class Limiter:
         self._not_before = float("-inf")
         self._alarm: asyncio.TimerHandle | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a slot."""
+        return len(self._waiting)
+
+    def entrust(self, share: int | None) -> None:
+        """Admit no more than ``share`` calls at once, whatever the limit: the others are somebody else's."""
+        self._share = share
+        self._admit()
+
+    def news(self) -> News:
+        """Return what was heard since the last time."""
+        found = News(
+            self._answers, self._refusals, self._cut_by, self._cut_began,
+            max(0.0, self._not_before - self._loop.time()),
+        )  # fmt: skip
+        self._answers = self._refusals = 0
+        self._cut_by = 1.0
+        return found
+
     def enter(self) -> bool:
         """Take a slot when one is free right now."""
-        if self._waiting or self.in_flight >= int(self.limit) or self._loop.time() < self._not_before:
+        if self._waiting or self.in_flight >= self._room() or self._loop.time() < self._not_before:
             return False
         self.in_flight += 1
         return True
@@ -81,6 +122,7 @@ class Limiter:
 
     def answered(self, quota: Quota | None = None) -> None:
         """Grow after an answer, unless the provider says that little is left."""
+        self._answers += 1
         if quota is not None and quota.remaining < SCARCE:
             self.warned(quota)
         elif self.limit < self.ceiling:
@@ -96,12 +138,16 @@ class Limiter:
         Args:
             started: When the call began. Calls that were in flight at the last cut say nothing new.
         """
+        cut = _CUT_REFUSED if error.code == "provider_429" else _CUT_TROUBLE if error.code in _TROUBLE else None
+        if cut is None:
+            return
+        self._refusals += 1
         if started < self._last_cut:
             return
-        if error.code == "provider_429":
-            self._cut(_CUT_REFUSED, "429")
-        elif error.code in _TROUBLE:
-            self._cut(_CUT_TROUBLE, error.code)
+        self._cut(cut, "429" if error.code == "provider_429" else error.code)
+        self._cut_by, self._cut_began = cut, started
+        if self.refusal_heard is not None:
+            self.refusal_heard()
 
     def retune(self, ceiling: int) -> None:
         """Give it another ceiling; calls in flight beyond it finish."""
@@ -122,6 +168,10 @@ class Limiter:
         if self._loop.time() - self._last_cut > 1.0:
             self._cut(1 - 2 * SCARCE, "little quota left")
 
+    def _room(self) -> int:
+        limit = int(self.limit)
+        return limit if self._share is None else min(limit, self._share)
+
     def _cut(self, share: float, why: str) -> None:
         self.limit = max(1.0, self.limit * share)
         self._slow_start = False
@@ -135,7 +185,7 @@ class Limiter:
         if self._loop.time() < self._not_before:
             self._wake_later()
             return
-        while self._waiting and self.in_flight < int(self.limit):
+        while self._waiting and self.in_flight < self._room():
             turn = self._waiting.popleft()
             if not turn.done():
                 self.in_flight += 1

@@ -49,6 +49,8 @@ class EngineOptions:
             paid for.
         backoff_s: First wait after a failure; doubled each time, up to ``max_wait_s``, with full jitter.
         max_wait_s: A provider that asks for a longer wait is given up for that item.
+        outage_s: How long calls wait, without failing, for a provider that is down (`core.engine.breaker`); 0 takes
+            none to be down.
         claim: How many items are announced to the `Attempts` port at once.
         mode: Where answers come from.
         max_age_s: Oldest stored answer that ``cache`` takes.
@@ -67,6 +69,7 @@ class EngineOptions:
     max_unclear: int = 1
     backoff_s: float = 0.5
     max_wait_s: float = 60.0
+    outage_s: float = 0.0
     claim: int = 64
     mode: Mode = Mode.LIVE
     max_age_s: float = TWO_WEEKS_S

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from promptcard_ext.core.engine.caller import Caller
 from promptcard_ext.core.engine.control import Control
 from promptcard_ext.core.engine.crew import Crew
+from promptcard_ext.core.engine.gates import Gates
 from promptcard_ext.core.engine.options import EngineOptions, Mode
 from promptcard_ext.core.engine.purse import Purse
 from promptcard_ext.core.engine.trial import Trials
@@ -32,6 +33,7 @@ async def execute(
     store: GenerationStore | None = None,
     budget: Budget | None = None,
     known: Callable[[Item], Generation | None] | None = None,
+    gates: Gates | None = None,
 ) -> AsyncIterator[RunEvent]:
     """Run the items of a plan and yield what happens.
 
@@ -42,7 +44,9 @@ async def execute(
         items: The items to run, in the order of the plan, when not all of it.
         store: Where answers are taken from and kept, as ``options.mode`` says.
         budget: Money that the calls may cost, judges included.
-        known: Gives the answer of an item that has one already; such an item is judged and not called.
+        known: Gives the answer of an item that has one already; such an item is judged and not called. What it raises
+            as a `ProviderError` is the end of the item, as if it had been called.
+        gates: What calls pass, when this run has them in common with others.
 
     Yields:
         One `RunStarted`, one `ItemFinished` per item in order of completion, one `RunFinished`.
@@ -54,7 +58,7 @@ async def execute(
         ProviderError: A card has a setting that a provider cannot send (``setting_not_supported``).
     """
     options, control = options or EngineOptions(), control or Control()
-    caller = Caller(provider_of, prices, options, store, None if budget is None else Purse(budget))
+    caller = Caller(provider_of, prices, options, store, None if budget is None else Purse(budget), gates)
     check_needs(prepared, options.judges, options.embedder)
     _check_settings(prepared, caller)
     _check_prices(prepared, caller)
@@ -65,8 +69,7 @@ async def execute(
     yield RunStarted(total)
     loop = asyncio.get_running_loop()
     alarm = None if options.deadline_s is None else loop.call_later(options.deadline_s, crew.stop, "deadline")
-    # Judges take turns with answers: twice the tasks keep both busy, the limiters decide how many call.
-    crew.start(min(options.concurrency * (2 if prepared.has_grades else 1), total))
+    crew.staff(options.concurrency, at_most=total)
     control.bind(loop, crew)
     left = []
     try:

@@ -41,23 +41,32 @@ class Trials:
 
     Args:
         known: Gives the answer of an item that has one already, which is then only judged.
+
+    Attributes:
+        answered: Tasks whose item has its answer, and waits for its verdicts.
     """
 
     def __init__(
         self, prepared: Prepared, caller: Caller, known: Callable[[Item], Generation | None] | None = None
     ) -> None:
         self.prepared, self.caller, self._known = prepared, caller, known
+        self.answered: set[asyncio.Task[Any] | None] = set()
         self._labels = [card.label for card in prepared.plan.cards]
         self._seeded: dict[tuple[int, int], ModelSettings] = {}
+
+    @property
+    def under_way(self) -> set[asyncio.Task[Any] | None]:
+        """Tasks whose item was called: to give them up now would be to pay for nothing."""
+        return self.caller.calling | self.answered
 
     async def run(self, item: Item) -> Tried:
         """Return the result of one item; whatever breaks is part of it."""
         plan = self.prepared.plan
         provider, model = self.caller.provider(plan.models[item.model])
-        request = self._request(item, model)
-        generation = self._known(item) if self._known is not None else None
-        cached = generation is not None
+        request = self.request(item, model)
         try:
+            generation = self._known(item) if self._known is not None else None
+            cached = generation is not None
             if generation is None:
                 generation, cached = await self.caller.generate(provider, request, item.repeat)
         except ProviderError as error:
@@ -66,6 +75,7 @@ class Trials:
             message = f"The provider of {plan.models[item.model]} broke: {type(error).__name__}: {error}"
             broken = self.result(item, Outcome.ERROR, reason="provider_crashed", message=f"{message:.500}")
             return Tried(broken, None)
+        self.answered.add(asyncio.current_task())
         answer = self.answer(item, request, generation)
         checks = self.prepared.case(item.case).checklist
         if not checks.graded:
@@ -78,7 +88,8 @@ class Trials:
         result = self.judged(item, verdicts, generation, cached, tuple(asker.calls))
         return Tried(result, answer, interrupted)
 
-    def _request(self, item: Item, model: str) -> Request:
+    def request(self, item: Item, model: str) -> Request:
+        """Return the call that an item is, by the name of its model at the provider."""
         return Request(model, self.prepared.messages(item), self._settings_of(item), self.prepared.nonce(item))
 
     def _settings_of(self, item: Item) -> ModelSettings:

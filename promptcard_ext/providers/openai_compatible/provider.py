@@ -17,6 +17,7 @@ from promptcard_ext.providers.fields import label
 from promptcard_ext.providers.http import Http, has_credentials
 from promptcard_ext.providers.json_text import to_json
 from promptcard_ext.providers.listing import models_of
+from promptcard_ext.providers.openai_batch import OpenAIBatches
 from promptcard_ext.providers.openai_compatible import request as asked
 from promptcard_ext.providers.openai_compatible.listing import models_at
 from promptcard_ext.providers.openai_compatible.reply import reply, tokens
@@ -82,6 +83,15 @@ class OpenAICompatible:
             return stream.reply(await self._http.stream("/chat/completions", body, stream))
         received = await self._http.fetch("/chat/completions", body)
         return reply(received, (time.perf_counter() - started) * 1000, self._http.refusal)
+
+    def batches(self) -> OpenAIBatches:
+        """Return the endpoint's interface for calls that can wait, on the same connections.
+
+        Raises:
+            ProviderError: There is no key (``provider_auth``).
+        """
+        self._need_key()
+        return OpenAIBatches(self._http, self._bodies)
 
     async def embed(self, model: str, texts: Sequence[str]) -> Embeddings:
         """Turn texts into vectors; see `core.ports.Embedder`. Many texts take several calls, one after the other."""

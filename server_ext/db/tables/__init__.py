@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 
 from server_ext.db.tables.accounts import memberships, user_identities, users, workspaces
+from server_ext.db.tables.analytics import rollup_case_days, rollup_cases
 from server_ext.db.tables.api_tokens import api_tokens
+from server_ext.db.tables.batches import provider_batches
+from server_ext.db.tables.budgets import run_purses, run_reservations, spend_rules, spending
 from server_ext.db.tables.cards import card_labels, card_search, card_versions, prompt_cards, test_cases
 from server_ext.db.tables.columns import SafeText, metadata
 from server_ext.db.tables.credentials import network_rules, provider_credentials
@@ -16,13 +19,15 @@ from server_ext.db.tables.results import (
     generations,
     price_book,
     price_overrides,
+    rollup_histograms,
     rollup_hours,
-    rollup_latency,
     rollup_users,
     test_executions,
 )
 from server_ext.db.tables.runs import attempts, outbox, reports, run_cases, run_events, runs, tasks
 from server_ext.db.tables.sessions import login_attempts, sessions
+from server_ext.db.tables.webhooks import webhook_deliveries, webhooks
+from server_ext.db.tables.workers import workers
 
 __all__ = [
     "SafeText",
@@ -46,20 +51,30 @@ __all__ = [
     "price_book",
     "price_overrides",
     "prompt_cards",
+    "provider_batches",
     "provider_credentials",
     "reports",
+    "rollup_case_days",
+    "rollup_cases",
+    "rollup_histograms",
     "rollup_hours",
-    "rollup_latency",
     "rollup_users",
     "run_cases",
     "run_events",
+    "run_purses",
+    "run_reservations",
     "runs",
     "sessions",
+    "spend_rules",
+    "spending",
     "tasks",
     "test_cases",
     "test_executions",
     "user_identities",
     "users",
+    "webhook_deliveries",
+    "webhooks",
+    "workers",
     "workspaces",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,14 +25,24 @@ class SafeText(sa.types.TypeDecorator[str]):
         """Escape what PostgreSQL refuses."""
         return None if value is None else pg_safe(value)
 
-    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        """Undo the escapes."""
-        return None if value is None else pg_restore(value)
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], str | None]:
+        """Return what undoes the escapes: one call for each of the many texts in a page of results."""
+        return _restored
 
 
-def tenant() -> sa.Column[Any]:
-    """Return the column that every table of a workspace starts with."""
-    return sa.Column("workspace_id", sa.Uuid, sa.ForeignKey("workspaces.id"), primary_key=True)
+def _restored(value: str | None) -> str | None:
+    return None if value is None else pg_restore(value)
+
+
+def tenant(*, by_parent: bool = False) -> sa.Column[Any]:
+    """Return the column that every table of a workspace starts with.
+
+    Args:
+        by_parent: Whether the rows that a row refers to make sure that there is such a workspace. A reference of its
+            own would cost a check for each row.
+    """
+    references = () if by_parent else (sa.ForeignKey("workspaces.id"),)
+    return sa.Column("workspace_id", sa.Uuid, *references, primary_key=True)
 
 
 def key() -> sa.Column[Any]:
@@ -75,7 +86,7 @@ def short(
     )
 
 
-def within(columns: str, target: str) -> sa.ForeignKeyConstraint:
+def within(columns: str, target: str, ondelete: str | None = None) -> sa.ForeignKeyConstraint:
     """Return a foreign key that stays in the workspace: ``within("card_id", "prompt_cards.id")``.
 
     Both sides may name several columns, separated by spaces; ``workspace_id`` is put before them.
@@ -84,4 +95,5 @@ def within(columns: str, target: str) -> sa.ForeignKeyConstraint:
     return sa.ForeignKeyConstraint(
         ["workspace_id", *columns.split()],
         [f"{table}.{name}" for name in ("workspace_id", *key_columns.split())],
+        ondelete=ondelete,
     )

@@ -93,7 +93,7 @@ generations = sa.Table(
 test_executions = sa.Table(
     "test_executions",
     metadata,
-    tenant(),
+    tenant(by_parent=True),
     sa.Column("run_id", sa.Uuid, primary_key=True),
     sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("run_created_at", Timestamp, primary_key=True),
@@ -123,7 +123,22 @@ test_executions = sa.Table(
     within("card_version_id", "card_versions.id"),
     within("generation_id", "generations.id"),
     sa.Index("test_executions_event_idx", "workspace_id", "run_id", "event_seq"),
-    sa.Index("test_executions_version_idx", "workspace_id", "card_version_id", "model", "completed_at"),
+    sa.Index(
+        "test_executions_completed_idx",
+        "workspace_id",
+        "completed_at",
+        "run_id",
+        "ordinal",
+        postgresql_include=[
+            "run_created_at",
+            "card_version_id",
+            "case_uid",
+            "model",
+            "outcome",
+            "latency_ms",
+            "cost_usd",
+        ],
+    ),
     sa.Index("test_executions_generation_idx", "workspace_id", "generation_id"),
     postgresql_partition_by="RANGE (run_created_at)",
 )
@@ -150,16 +165,16 @@ rollup_hours = sa.Table(
     within("card_version_id", "card_versions.id"),
 )
 
-rollup_latency = sa.Table(
-    "rollup_latency",
+rollup_histograms = sa.Table(
+    "rollup_histograms",
     metadata,
     tenant(),
     sa.Column("hour", Timestamp, primary_key=True),
     sa.Column("card_version_id", sa.Uuid, primary_key=True),
     short("model", primary_key=True),
     short("provider", primary_key=True),
-    sa.Column("bucket", sa.Integer, primary_key=True, autoincrement=False),
-    counter("n", sa.BigInteger),
+    sa.Column("buckets", sa.ARRAY(sa.Integer), nullable=False),
+    sa.Column("counts", sa.ARRAY(sa.BigInteger), nullable=False),
     within("card_version_id", "card_versions.id"),
 )
 

@@ -152,6 +152,20 @@ class TestJudges:
         assert result.generation is not None
         assert [verdict.outcome for verdict in result.verdicts] == [PASS, UNSCORED]
 
+    def test_an_answer_is_judged_when_the_run_is_to_finish_meanwhile(self) -> None:
+        control = Control()
+
+        async def slow(request: Request, call: int) -> Reply:
+            control.finish(60)
+            await asyncio.sleep(0.05)  # by then the order was carried out
+            return await good(request, call)
+
+        asked = Fake()
+        checks = [Assertion("good"), Assertion("good", "again")]
+        results = run(checks, Judge(slow), control=control, number=20, concurrency=1, answers=asked)
+        assert 0 < len(results) == len(asked.requests) < 20
+        assert {verdict.outcome for result in results for verdict in result.verdicts} == {PASS}
+
 
 def test_vectors_are_asked_for_and_not_kept_in_the_result(new_kind: Callable[..., None]) -> None:
     async def long_enough(answer: Answer, asker: Asker) -> Finding:

@@ -28,12 +28,15 @@ _MADE = {
     "add_case": ("case", ("id",)), "create_credential": ("credential", ("id",)),
     "create_network_rule": ("rule", ("id",)), "create_price_override": ("price", ("id",)),
     "create_invitation": ("invitation", ("invitation", "id")), "create_token": ("token", ("api_token", "id")),
-    "create_report": ("report", ("id",)),
+    "create_report": ("report", ("id",)), "create_webhook": ("webhook", ("webhook", "id")),
+    "set_budget": ("budget", ("id",)),
 }  # fmt: skip
 # Where an answer says what there is: cases are replaced all at once, and the new ones are told in no other way.
-_LISTED = {"list_cases": "case", "list_credentials": "credential", "list_network_rules": "rule"}
+_LISTED = {
+    "list_cases": "case", "list_credentials": "credential", "list_network_rules": "rule", "list_webhooks": "webhook",
+}  # fmt: skip
 # What is deleted for good. Little would succeed if it was asked for again and again.
-_MORTAL = frozenset({"case", "credential", "rule", "price", "report", "invitation"})
+_MORTAL = frozenset({"case", "credential", "rule", "price", "report", "invitation", "webhook", "budget"})
 _CHANGING = re.compile(rb"\r\n(?:X-Request-Id|Date|Ratelimit-[A-Za-z]+|Content-Length|Etag): [^\r]*", re.IGNORECASE)
 _REQUEST_ID = re.compile(rb'"request_id":"[0-9a-f]+"')
 _TRIES = 4

@@ -22,7 +22,8 @@ from tests.security.shapes import made_up, query_fields, required_query
 KINDS = {
     "card": "card", "run": "run", "retry_of": "run", "changed_since": "run", "user": "user", "created_by": "user",
     "actor": "user", "case": "case", "label": "label", "tag": "tag", "report": "report", "generation": "generation",
-    "credential": "credential", "rule": "rule", "price": "price", "invitation": "invitation", "token": "token",
+    "credential": "credential", "webhook": "webhook", "rule": "rule", "price": "price", "invitation": "invitation",
+    "token": "token", "budget": "budget",
     "object_id": "card", "cursor": "cursor", "workspace": "workspace", "session": "session",
 }  # fmt: skip
 # These change who belongs where, which the machine must know: in one's own workspace only guests are meant.
@@ -32,7 +33,10 @@ _ELSEWHERE = {
     "log_in", "refresh_session", "log_out", "change_password", "revoke_sessions", "revoke_session", "create_workspace",
     "accept_invitation", "join_workspace",
 }  # fmt: skip
-_NOT_IN_OWN = {"revoke_token", "leave_workspace", "update_workspace", "test_credential", "transfer_workspace"}
+_NOT_IN_OWN = {
+    "revoke_token", "leave_workspace", "update_workspace", "test_credential", "test_webhook",
+    "transfer_workspace",
+}  # fmt: skip
 IN_WORKSPACES = [operation for operation in OPERATIONS if operation.in_workspace]
 OUTSIDE = [operation for operation in OPERATIONS if not operation.in_workspace and operation.id not in _ELSEWHERE]
 _EXPENSIVE = {"verify_audit", "export_cases", "export_items", "regrade_run", "get_openapi"}

@@ -20,12 +20,14 @@ from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.card import Card, Variable
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.contract.api_tokens import ApiTokenSpec
+from promptcard_ext.core.contract.budgets import BudgetSpec
 from promptcard_ext.core.contract.cards import LabelTarget
 from promptcard_ext.core.contract.credentials import NewCredential, NewNetworkRule
 from promptcard_ext.core.contract.generations import GenerationQuery
 from promptcard_ext.core.contract.invitations import InvitationSpec
 from promptcard_ext.core.contract.prices import PriceOverrideSpec
 from promptcard_ext.core.contract.runs import FINAL, RunSpec
+from promptcard_ext.core.contract.webhooks import WebhookSpec
 from promptcard_ext.core.contract.workspaces import WorkspacePatch
 from server_ext.auth.actor import Actor
 from server_ext.auth.permissions import ROLES
@@ -36,6 +38,7 @@ from server_ext.runtime import ready_services
 from server_ext.services import (
     accounts,
     api_tokens,
+    budgets,
     cards,
     cases,
     credentials,
@@ -48,6 +51,7 @@ from server_ext.services import (
     price_overrides,
     reports,
     runs,
+    webhooks,
     workspaces,
 )
 from server_ext.services.scope import Scope, open_scope
@@ -226,6 +230,10 @@ def _write_settings(scope: Scope, letter: str, known: Known) -> None:
     host = f"{written(letter, 'host')}.example.com"
     rule = network_rules.create(scope, NewNetworkRule(host, 8080, written(letter, "rule")), "*")
     known["rule"].append(str(rule.id))
+    soft = budgets.set_rule(scope, BudgetSpec("workspace", "month", Decimal(1_000_000), hard=False))
+    known["budget"].append(str(soft.id))
+    hook = webhooks.create(scope, WebhookSpec("https://hooks.example.com/x", written(letter, "webhook")))
+    known["webhook"].append(str(hook.webhook.id))
     price = PriceOverrideSpec(
         written(letter, "provider"), written(letter, "model"), Decimal(1), Decimal(2), date(2026, 1, 1),
         written(letter, "contract"),

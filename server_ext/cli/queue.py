@@ -1,0 +1,81 @@
+"""``jupyter promptcards queue``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from msgspec import Struct
+
+from server_ext.cli.operator import Operator, operator
+from server_ext.cli.output import print_json, print_list
+
+
+class Provider(Struct, frozen=True):
+    """A provider key, as `server_ext.limits.loads.Load` in numbers; or a limit of all keys together.
+
+    Attributes:
+        name: Endpoint with a hash of the credential.
+    """
+
+    provider: str
+    name: str
+    in_flight: int
+    limit: int
+    calls_per_minute: int
+    refusals_per_minute: int
+    down: list[str]
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    queue = commands.add_parser(
+        "queue",
+        help="what waits for workers, and how they are",
+        description="For operators: what waits and is in flight in all workspaces, the workers, and the providers.",
+        epilog="examples:\n  jupyter promptcards queue\n  jupyter promptcards queue --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    queue.add_argument("--json", action="store_true", help="print JSON, for programs")
+    queue.set_defaults(command=_queue)
+
+
+def _queue(arguments: argparse.Namespace) -> int:
+    from server_ext.services import queue_state
+
+    with operator() as me:
+        lines, workers = queue_state.all_queues(me.database)
+        providers = _providers(me)
+    if arguments.json:
+        print_json({"lines": lines, "workers": workers, "providers": providers})
+        return 0
+    shown = ("workspace_id", "priority", "waiting", "waiting_items", "oldest_s", "in_flight", "held", "ended_items")
+    print_list(lines, shown, as_json=False, empty="Nothing waits.")
+    of_workers = ("name", "state", "tasks", "concurrency", "version", "started_at", "heartbeat_at")
+    print_list(workers, of_workers, as_json=False, empty="There are no workers.")
+    if providers is None:
+        print("Redis is away: what is called at the moment is not known.")
+    else:
+        of_providers = ("provider", "name", "in_flight", "limit", "calls_per_minute", "refusals_per_minute", "down")
+        print_list(providers, of_providers, as_json=False, empty="No provider is called.")
+    return 0
+
+
+def _providers(me: Operator) -> list[Provider] | None:
+    from contextlib import closing
+
+    from server_ext.limits.loads import Loads
+    from server_ext.redis_line import RedisLine
+    from server_ext.runtime import installation_id
+
+    with closing(Loads(RedisLine(me.services.redis_url), installation_id(me.services.database_url))) as loads:
+        found = loads.look()
+    if found is None:
+        return None
+    return [
+        Provider(
+            load.provider or "all", load.name, sum(load.in_flight.values()), load.limit, load.calls_per_minute,
+            load.refusals_per_minute, sorted({role for roles in load.down.values() for role in roles.split(",")}),
+        )
+        for load in found
+    ]  # fmt: skip

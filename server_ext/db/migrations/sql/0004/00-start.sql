@@ -1,0 +1,1 @@
+-- What a run may take, who works on it, and whom its end is told to. Each file is about one of these.
