@@ -171,11 +171,16 @@ class Crew:
         if self._ends:
             return None
         item = self._claimed.popleft() if self._claimed else None
-        if self.attempts is not None and len(self._claimed) == self._portion // 2 and not self._exhausted:
-            # Nobody should have to wait for items until those that are there are all called.
+        self._look_ahead()
+        return item
+
+    def _look_ahead(self) -> None:
+        """Have more announced when no more than a portion is: nobody should have to wait for items."""
+        if self.attempts is None or self._exhausted or len(self._claimed) > self._portion:
+            return
+        if self._ahead is None or self._ahead.done():
             self._ahead = asyncio.create_task(self._claim_ahead())
             self._ahead.add_done_callback(self._on_end)
-        return item
 
     @property
     def _ends(self) -> bool:
@@ -187,7 +192,7 @@ class Crew:
 
     async def _claim_ahead(self) -> None:
         async with self._claiming:
-            if len(self._claimed) <= self._portion // 2:
+            if len(self._claimed) <= self._portion and not self._ends:
                 await self._claim()
 
     async def _claim(self) -> None:
