@@ -29,13 +29,15 @@ class RunBudget:
     def __init__(self, database: Database, lease: Lease) -> None:
         self._database, self._lease = database, lease
         self._granted = self.spent_usd = self._reserved = Decimal(0)
+        # Of what is reserved: granted before the budget changed. What its calls do not cost is due to go back.
+        self._before = self._due = Decimal(0)
         self._asking = asyncio.Lock()
         self._refused: Decimal | None = None
         self._recalled = False
 
     @property
     def _free(self) -> Decimal:
-        return self._granted - self.spent_usd - self._reserved
+        return self._granted - self.spent_usd - self._reserved - self._due
 
     def recall(self) -> None:
         """Hear, from any thread, that the budget has changed: what is not needed goes back before the next call."""
@@ -43,10 +45,12 @@ class RunBudget:
 
     async def reserve(self, usd: Decimal) -> bool:
         """Set ``usd`` aside; False when not that much is left. What other workers may give back is waited for."""
-        if self._recalled:
+        if self._recalled or self._due:
             async with self._asking:
-                self._recalled, self._refused = False, None
-                await self._give_back()
+                if self._recalled:
+                    self._recalled, self._refused, self._before = False, None, self._reserved
+                    self._due += max(Decimal(0), self._free)
+                await self._give_back(self._due)
         if self._take(usd):
             return True
         async with self._asking:
@@ -65,7 +69,8 @@ class RunBudget:
                     return False
                 elif self._free > 0:
                     # Two that wait for each other's rest would wait for ever.
-                    await self._give_back()
+                    self._due += self._free
+                    await self._give_back(self._due)
                 else:
                     await asyncio.sleep(POLL_S)
         return True
@@ -74,6 +79,9 @@ class RunBudget:
         """Replace a reservation by what was really spent (0 when the call was not made)."""
         self._reserved -= reserved_usd
         self.spent_usd += spent_usd
+        before = min(self._before, reserved_usd)
+        self._before -= before
+        self._due += max(Decimal(0), before - spent_usd)
 
     async def close(self) -> None:
         """Give back what was not spent; nothing is called after this."""
@@ -102,10 +110,10 @@ class RunBudget:
                 await asyncio.Event().wait()
             return grant
 
-    async def _give_back(self) -> None:
-        free = self._free
-        if free > 0:
-            self._granted -= free
+    async def _give_back(self, usd: Decimal) -> None:
+        if usd > 0:
+            self._due -= usd
+            self._granted -= usd
             # While the database is away it is not back yet, but with the end of the task at the latest.
             with suppress(Unavailable):
-                await asyncio.to_thread(purses.give_back, self._database, self._lease, free)
+                await asyncio.to_thread(purses.give_back, self._database, self._lease, usd)

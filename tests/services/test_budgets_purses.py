@@ -173,6 +173,24 @@ def test_a_budget_that_was_lowered_is_kept_from_the_next_call_on_and_a_raised_on
     assert asyncio.run(change()) == [True, False, True]
 
 
+def test_what_calls_did_not_cost_pays_for_no_others_once_the_budget_is_lowered(crew: Crew) -> None:
+    budget = RunBudget(crew.tenant.database, crew.leases[0])
+
+    async def lower() -> list[bool]:
+        for _ in range(4):
+            assert await budget.reserve(Decimal("0.2"))
+        await asyncio.to_thread(crew.change_budget, Decimal("0.04"))
+        budget.recall()
+        found = [await budget.reserve(Decimal("0.2"))]
+        for _ in range(4):
+            await budget.settle(Decimal("0.2"), Decimal("0.01"))
+            found.append(await budget.reserve(Decimal("0.1")))
+        return found
+
+    assert asyncio.run(lower()) == [False] * 5
+    assert crew.money() == (Decimal(0), Decimal("0.04"))
+
+
 def test_what_a_dead_worker_held_counts_as_spent_and_what_it_sends_later_is_not_charged_again(crew: Crew) -> None:
     lease = crew.leases[0]
     shard = shards.load(crew.tenant.database, lease)
