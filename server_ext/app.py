@@ -32,6 +32,8 @@ from server_ext.services import workspaces
 from server_ext.settings import Settings
 
 T = TypeVar("T")
+# Of so many new objects some may be garbage that only a search finds.
+_GARBAGE_AFTER = 20_000
 
 
 class PromptCards(ExtensionApp):
@@ -304,10 +306,12 @@ def _keep_for_good() -> None:
     """Take what is in memory now out of the garbage collector's rounds.
 
     Each full round stops all threads while it looks at all objects: with the modules of a server for some tenths of a
-    second, and every second or so while an export makes many new ones.
+    second, and every second or so while an export makes many new ones. What thousands of watchers keep is looked at
+    seldom: mostly it is not garbage.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_GARBAGE_AFTER, 10, 10)
 
 
 def _user_name() -> str:

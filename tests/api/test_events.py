@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
@@ -75,6 +77,18 @@ async def test_a_run_that_has_ended_is_told_from_the_start_or_from_where_one_was
     assert {item["ordinal"]: item for event in events for item in event["items"]} == stored
     for after in range(len(events) + 1):
         assert await all_of(await watch(run_id, after)) == events[after:]
+
+
+async def test_somebody_who_has_left_takes_up_no_memory(api: Api, watch: Watch, tenant: Tenant) -> None:
+    socket = await watch(tenant.start([SLOW]))
+    (handler,) = (weakref.ref(one) for one in gc.get_objects() if isinstance(one, events_ws.RunEventsHandler))
+    socket.close()
+    for _ in range(50):
+        await asyncio.sleep(0.2)
+        gc.collect()
+        if handler() is None:
+            return
+    pytest.fail("it is still in memory")
 
 
 async def test_events_come_while_the_run_goes_on(
