@@ -1,0 +1,397 @@
+"""Where a card is worked on: its draft, what is seen of it, and its way to where it is kept and back."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from promptcard_ext.core.card import Card
+from promptcard_ext.core.case import Case
+from promptcard_ext.core.errors import CardError, Conflict, NotFound, PromptCardError
+from promptcard_ext.core.pricing import PriceBook, shipped_prices
+from promptcard_ext.kernel import loop
+from promptcard_ext.kernel.safe_text import harmless
+from promptcard_ext.widgets.base import Throttle
+from promptcard_ext.widgets.editing.changes import Change, same
+from promptcard_ext.widgets.editing.difference import choices, compared, resolved
+from promptcard_ext.widgets.editing.draft import Draft, Now
+from promptcard_ext.widgets.editing.form import Form, form_of
+from promptcard_ext.widgets.editing.marks import Checked, checked
+from promptcard_ext.widgets.editing.places import Place, Stored
+from promptcard_ext.widgets.editing.preview import previewed
+
+LOOK_S, KEEP_S, AGAIN_S = 0.6, 4.0, 10.0
+DRAFT = "draft"
+Work = Callable[[Callable[[], None]], object]
+Tell = Callable[[dict[str, Any]], None]
+
+
+class Theirs(NamedTuple):
+    """What somebody else stored meanwhile, and what to call it."""
+
+    stored: Stored
+    form: Form
+    label: str
+
+
+def in_background(work: Callable[[], None]) -> object:
+    """Do something that waits for a server, on a thread of its own."""
+    return loop.submit(asyncio.to_thread(work))
+
+
+class Desk:
+    """A card that is edited.
+
+    Args:
+        mine: What is edited, when that is not what is stored.
+        tell: Called with what all views are to know: ``edited`` and ``seen`` messages, from any thread.
+        changed: Called when `status` has changed, from any thread.
+        work: Runs a function that may wait.
+        throttle: Makes a `Throttle` of an action and an interval.
+
+    Raises:
+        NotFound: Nothing is stored, and nothing is given.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        mine: Card | None,
+        tell: Tell,
+        changed: Callable[[], None],
+        *,
+        work: Work = in_background,
+        throttle: Callable[[Callable[[], None], float], Throttle] = Throttle,
+    ) -> None:
+        self.place, self.id = place, uuid.uuid4().hex
+        self._tell, self._changed, self._work = tell, changed, work
+        self._later: Callable[[float, Callable[[], None]], object] = loop.call_later
+        # Held while the place is asked; never taken by what runs on a thread of the kernel's comms.
+        self._store = threading.Lock()
+        # Guards the rest; never held while waiting.
+        self._lock = threading.Lock()
+        self._case: Case | None = None
+        self._model = self._notice = ""
+        self._cases: dict[str, Case] = {}
+        self._prices: PriceBook | None = None
+        self._theirs: Theirs | None = None
+        self._seen: dict[str, Any] | None = None
+        self._saving = self._closed = False
+        self._open(mine)
+        self._keep_soon = throttle(lambda: self._work(self.keep), KEEP_S)
+        self._look_soon = throttle(lambda: self._work(self.look), LOOK_S)
+        self._look_soon.request()
+        self._keep_soon.request()
+
+    def _open(self, mine: Card | None) -> None:
+        try:
+            stored = self.place.load()
+        except NotFound:
+            if mine is None:
+                raise
+            # Nothing of it is saved, and so everything differs from what is.
+            self.draft = Draft(mine)
+            self._fresh = True
+            return
+        self._fresh = False
+        self.draft = Draft(stored.card, stored.draft)
+        if mine is not None:
+            self.draft.replace(form_of(mine))
+            if stored.draft is not None:
+                self._meet(stored)
+
+    @property
+    def card(self) -> Card:
+        """The card as it is edited; as long as it is not saved, it has version 0.
+
+        Raises:
+            CardError, TemplateError: What is written is no card.
+        """
+        now = self.draft.now()
+        return now.card() if now.changed else now.base
+
+    # -- what is seen ------------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """Return what there is to say in a line."""
+        now = self.draft.now()
+        with self._lock:
+            return {
+                "editor": self.id,
+                "key": self.place.key,
+                "where": harmless(self.place.where),
+                "keeps": self.place.keeps_drafts and not self._fresh,
+                "name": now.base.name,
+                "version": 0 if self._fresh else now.base.version,
+                "revision": now.revision,
+                "kept": now.kept,
+                "changed": now.changed or self._fresh,
+                "conflict": self._theirs is not None,
+                "saving": self._saving,
+                "notice": self._notice,
+                "case": self._case.uid if self._case else "",
+                "model": self._model,
+            }
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all that a view needs which knows nothing."""
+        now = self.draft.now()
+        return {"form": now.form, "revision": now.revision, "status": self.status(), "seen": self._seen}
+
+    def choose(self, case: str, model: str) -> None:
+        """Look at the card with another case (its uid, or nothing for sample values) and model."""
+        with self._lock:
+            self._case, self._model = self._cases.get(case), model[:300]
+        self._changed()
+        self._look_soon.request()
+
+    def cases(self, text: str) -> list[dict[str, str]]:
+        """Return cases to choose from."""
+        with self._store:
+            found = self.place.cases(text)
+        with self._lock:
+            self._cases |= {case.uid: case for case in found}
+        return [{"uid": case.uid, "name": harmless(case.name)} for case in found]
+
+    def models(self) -> list[str]:
+        """Return references of models that have a price."""
+        return sorted({f"{price.provider}:{price.model}" for price in self._price_book() if "*" not in price.model})
+
+    def look(self) -> None:
+        """Check the form and show what it says; all views are told."""
+        now = self.draft.now()
+        found = checked(now.base.name, now.form, now.base.includes)
+        with self._lock:
+            case, model = self._case, self._model
+        seen = {
+            "kind": "seen",
+            "revision": now.revision,
+            "marks": [
+                [mark.where, mark.start, mark.end, mark.kind, harmless(mark.message), mark.line] for mark in found.marks
+            ],
+            "uses": found.uses,
+            "valid": found.card is not None,
+            "preview": self._preview(found, case, model),
+        }
+        with self._lock:
+            if self._closed or (self._seen is not None and self._seen["revision"] > now.revision):
+                return
+            self._seen = seen
+        self._tell(seen)
+        self._changed()
+
+    def _preview(self, found: Checked, case: Case | None, model: str) -> dict[str, Any] | None:
+        card = found.card
+        if card is None:
+            return None
+        try:
+            if any(one.unresolved for one in card.templates):
+                with self._store:
+                    card = self.place.compose(card)
+            return previewed(card, case, model, self._price_book() if model else shipped_prices())
+        except PromptCardError as error:
+            return {"problem": harmless(str(error)), "messages": []}
+
+    def _price_book(self) -> PriceBook:
+        if self._prices is None:
+            try:
+                with self._store:
+                    self._prices = self.place.prices()
+            except PromptCardError:
+                self._prices = shipped_prices()
+        return self._prices
+
+    # -- changing ----------------------------------------------------------------------------------------------------
+
+    def edit(self, changes: Any, by: str) -> dict[str, Any] | None:
+        """Take changes of a view; return what all views are to be told, or None for what are no changes."""
+        done = self.draft.change(changes)
+        return None if done is None else self._edited(*done, by)
+
+    def _edited(self, revision: int, changes: list[Change], by: str) -> dict[str, Any]:
+        self._look_soon.request()
+        self._keep_soon.request()
+        return {"kind": "edited", "revision": revision, "changes": changes, "by": by}
+
+    def _replace(self, form: Form) -> None:
+        self._tell(self._edited(*self.draft.replace(form), ""))
+
+    def take(self, which: str) -> None:
+        """Make the draft say what a version says; it is still based on the latest one.
+
+        Raises:
+            NotFound: There is no such version.
+        """
+        with self._store:
+            card = self.place.version(which)
+        self._replace(form_of(card))
+
+    def discard(self) -> None:
+        """Make the draft say what the saved card says."""
+        self._replace(self.draft.now().base_form)
+
+    # -- keeping and saving ------------------------------------------------------------------------------------------
+
+    def keep(self) -> None:
+        """Store the draft where drafts are kept, when it is a card and differs from what is stored."""
+        with self._store:
+            now = self.draft.now()
+            if self._theirs is None and now.kept < now.revision and not self._fresh:
+                self._keep(now)
+        self._changed()
+
+    def _keep(self, now: Now, again: bool = True) -> None:
+        try:
+            self.place.keep(now.card() if now.changed else None)
+        except CardError:
+            return  # Half a card is no draft for the server; views keep it, and what is wrong is shown beside it.
+        except Conflict:
+            self._meet(self.place.load())
+            if again and self._theirs is None:
+                self._keep(self.draft.now(), again=False)
+            return
+        except PromptCardError as error:
+            self._note(f"The draft is not kept: {error}")
+            self._later(AGAIN_S, self._keep_soon.request)
+            return
+        self.draft.keep(now.revision)
+        self._note("")
+
+    def save(self, note: str = "") -> Card:
+        """Save a version and return it; when nothing has changed, the saved card.
+
+        Raises:
+            CardError, TemplateError: The form is no card.
+            Conflict: Somebody stored something else meanwhile; `choices` says what.
+        """
+        with self._lock:
+            self._saving = True
+        self._changed()
+        try:
+            with self._store:
+                return self._save(note)
+        finally:
+            with self._lock:
+                self._saving = False
+            self._changed()
+
+    def _save(self, note: str, again: bool = True) -> Card:
+        now = self.draft.now()
+        card = now.card()
+        if self._theirs is None and not now.changed and not self._fresh:
+            return now.base
+        if self._theirs is None:
+            try:
+                saved, stored = self.place.save(card, note)
+            except Conflict:
+                self._meet(self.place.load())
+                if again and self._theirs is None:
+                    return self._save(note, again=False)
+            else:
+                self._fresh = False
+                self.draft.rebase(stored.card)
+                if stored.draft is not None:
+                    self._meet(stored)
+                self.draft.keep(now.revision)
+                latest = stored.card.version
+                self._note(
+                    f"Version {saved.version} says this already; version {latest} stays the latest."
+                    if saved.version != latest
+                    else ""
+                )
+                return saved
+        label = self._theirs.label if self._theirs else "something else"
+        raise Conflict(
+            f"Somebody has stored {label} of card '{card.name}' since this draft was begun.",
+            hint="Choose in the editor what is to be taken of each, and save again.",
+        )
+
+    # -- with others -------------------------------------------------------------------------------------------------
+
+    def _meet(self, stored: Stored) -> None:
+        """Find out whether what is stored now is in the way."""
+        now = self.draft.now()
+        form = form_of(stored.draft or stored.card)
+        if same(form, now.form) or same(form, now.base_form):
+            self.draft.rebase(stored.card)
+            return
+        label = "a draft" if stored.draft is not None else f"version {stored.card.version}"
+        with self._lock:
+            self._theirs = Theirs(stored, form, label)
+
+    def choices(self) -> dict[str, Any] | None:
+        """Return what is to be decided between the base, their state and the draft; None when nothing is."""
+        now = self.draft.now()
+        with self._lock:
+            theirs = self._theirs
+        if theirs is None:
+            return None
+        open_choices = choices(now.base_form, theirs.form, now.form)
+        base = f"version {now.base.version}"
+        return {"base": base, "theirs": theirs.label, "fields": [choice.outline() for choice in open_choices]}
+
+    def resolve(self, taken: Mapping[str, str]) -> None:
+        """Take what was chosen for each field; the draft is then based on what they have stored.
+
+        Raises:
+            CardError: Something is not decided (``merge_open``).
+        """
+        with self._store:
+            now, theirs = self.draft.now(), self._theirs
+            if theirs is None:
+                return
+            form = resolved(now.form, choices(now.base_form, theirs.form, now.form), taken)
+            self.draft.rebase(theirs.stored.card)
+            with self._lock:
+                self._theirs = None
+        self._replace(form)
+        self._changed()
+
+    def compare(self, base: str, other: str) -> list[dict[str, Any]]:
+        """Return how two states differ: each the number of a version, a label, or ``draft``.
+
+        Raises:
+            NotFound: There is no such version.
+        """
+        with self._store:
+            states = [None if which == DRAFT else self.place.version(which) for which in (base, other)]
+        forms = [self.draft.now().form if card is None else form_of(card) for card in states]
+        return compared(*forms)
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the versions, newest first."""
+        with self._store:
+            found = self.place.versions()
+        return [
+            {
+                **line._asdict(),
+                "by": harmless(line.by),
+                "note": harmless(line.note),
+                "labels": [*map(harmless, line.labels)],
+            }
+            for line in found
+        ]
+
+    def _note(self, text: str) -> None:
+        with self._lock:
+            self._notice = harmless(text)
+
+    def close(self) -> None:
+        """Let go of the views; what is not kept yet is."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        for one in (self._keep_soon, self._look_soon):
+            one.close()
+        now = self.draft.now()
+        if now.kept < now.revision and self.place.keeps_drafts:
+            self._work(self.keep)
+        self._tell = self._changed = _nothing
+
+
+def _nothing(*_: Any) -> None:
+    pass
