@@ -12,7 +12,9 @@ from promptcard_ext.core.variables import Variable
 from promptcard_ext.kernel.html_table import cut, esc, framed, name_of, table
 
 MAX_TEXT_CHARS = 20_000
-MAX_TEXTS_CHARS = 60_000
+MAX_TEXTS_BYTES = 100_000
+MAX_MESSAGES = 60
+MAX_PLAIN_CHARS = 60_000
 _TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _STYLE = (
     "<style>.pc-run .pc-message{margin:.5em 0;padding:6px 10px;border-left:3px solid rgba(128,128,128,.5);"
@@ -22,14 +24,16 @@ _STYLE = (
 
 def card_html(card: Card) -> str:
     """Return a card as HTML: messages with their variables in another colour, variables, settings."""
-    room, shown = MAX_TEXTS_CHARS, []
+    room, shown = MAX_TEXTS_BYTES, []
     for source in card.sources:
-        text = source.text[: max(0, min(room, MAX_TEXT_CHARS))]
-        room -= len(text)
-        more = len(source.text) - len(text)
+        length, text = _fitting(source.text, room)
+        room -= len(text.encode())
+        more = len(source.text) - length
         rest = f'<div class="pc-note">and {more:,} more characters</div>' if more else ""
         note = f'<div class="pc-note">{esc(source.role)}</div>'
-        shown.append(f'<div class="pc-message">{note}<div class="pc-said">{_marked(text)}</div>{rest}</div>')
+        shown.append(f'<div class="pc-message">{note}<div class="pc-said">{text}</div>{rest}</div>')
+        if len(shown) == MAX_MESSAGES:
+            break
     facts = [fact for fact in (card.description, ", ".join(card.tags), _settings(card)) if fact]
     head = f"<h4>{name_of(card.label)}{f' · {name_of(card.title)}' if card.title else ''}</h4>"
     notes = "".join(f'<p class="pc-note">{cut(fact, 1_000)}</p>' for fact in facts)
@@ -38,7 +42,17 @@ def card_html(card: Card) -> str:
 
 def card_text(card: Card) -> str:
     """Return a card as plain text."""
-    return "\n".join([card.label, *(f"[{source.role}]\n{source.text}" for source in card.sources)])[:MAX_TEXTS_CHARS]
+    return "\n".join([card.label, *(f"[{source.role}]\n{source.text}" for source in card.sources)])[:MAX_PLAIN_CHARS]
+
+
+def _fitting(text: str, room: int) -> tuple[int, str]:
+    """Return how much of a text fits, and that as HTML."""
+    length = min(len(text), MAX_TEXT_CHARS)
+    while (size := len((shown := _marked(text[:length])).encode())) > room:
+        length = max(0, length * room // size - 1)
+        if not length:
+            return 0, ""
+    return length, shown
 
 
 def _marked(text: str) -> str:

@@ -66,7 +66,8 @@ class CardEditor(anywidget.AnyWidget):
         >>> editor.close()
     """
 
-    _esm = static_file("card_editor.js")
+    # Two files for who reads them, one module for the browser.
+    _esm = static_file("card_draft.js") + static_file("card_editor.js")
     _css = static_file("card_editor.css")
     # One dict, sent as a whole: a lost message never leaves half of it behind. The browser only reads it.
     state = traitlets.Dict().tag(sync=True, echo_update=False)
@@ -212,8 +213,8 @@ def edit(
         workspace: Where the card is; for a name, by default what `connect` gives.
 
     Returns:
-        A widget: display it (and in scripts and reports something that shows the card as it is). ``card`` is the card as it is edited, ``save`` makes a version. An editor of the same
-        card that is open is returned again when the card is given by name.
+        A widget: display it. ``card`` is the card as it is edited, ``save`` makes a version. In scripts and reports it
+        only shows the card. An editor of the same card that is open is returned again when the card is given by name.
 
     Raises:
         NotFound: There is no such card.

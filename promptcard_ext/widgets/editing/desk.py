@@ -124,6 +124,7 @@ class Desk:
                 "key": self.place.key,
                 "where": harmless(self.place.where),
                 "keeps": self.place.keeps_drafts and not self._fresh,
+                "fresh": self._fresh,
                 "name": now.base.name,
                 "version": 0 if self._fresh else now.base.version,
                 "revision": now.revision,
