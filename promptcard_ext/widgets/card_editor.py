@@ -42,7 +42,9 @@ from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.kernel.workspace import Workspace, connect
 from promptcard_ext.widgets.base import Channel, Throttle, static_file
 from promptcard_ext.widgets.editing.desk import Desk, Work, in_background
-from promptcard_ext.widgets.editing.places import LocalPlace, Place, ServerPlace
+from promptcard_ext.widgets.editing.local_place import LocalPlace
+from promptcard_ext.widgets.editing.places import Place
+from promptcard_ext.widgets.editing.server_place import ServerPlace
 from promptcard_ext.widgets.still_editor import StillEditor, named, still
 
 STATE_S = 0.6
@@ -85,7 +87,7 @@ class CardEditor(anywidget.AnyWidget):
         # Guards the order in which state is sent, and that nothing is sent on closed comms.
         self._lock = threading.RLock()
         self._requests: dict[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {
-            "cases": lambda asked: {"cases": self._desk.cases(_text(asked, "text")), "models": self._desk.models()},
+            "cases": self._cases,
             "save": lambda asked: {"label": self._desk.save(_text(asked, "note")[:500]).label},
             "history": lambda asked: {"versions": self._desk.history()},
             "compare": lambda asked: {"fields": self._desk.compare(_text(asked, "base"), _text(asked, "other"))},
@@ -145,6 +147,10 @@ class CardEditor(anywidget.AnyWidget):
         return {**data, **still(self._desk)}, metadata
 
     # -- with views --------------------------------------------------------------------------------------------------
+
+    def _cases(self, asked: dict[str, Any]) -> dict[str, Any]:
+        sight = self._desk.sight
+        return {"cases": sight.cases(_text(asked, "text")), "models": sight.models()}
 
     def _request_state(self) -> None:
         # The desk may have something to say before this is made.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -85,13 +84,6 @@ class Notebook:
     def picture(self, name: str) -> None:
         ARTEFACTS.mkdir(exist_ok=True)
         self.page.screenshot(path=ARTEFACTS / f"editor-{name}.png")
-
-
-@pytest.fixture
-def no_dialogs(page: Page) -> Iterator[None]:
-    """Nothing asks whether to leave the page."""
-    page.on("dialog", lambda dialog: dialog.accept())
-    yield
 
 
 def test_a_card_is_edited_saved_and_a_conflict_is_resolved_field_by_field(
@@ -186,9 +178,10 @@ def test_everything_can_be_done_from_the_keyboard(lab: Address, page: Page, fold
 
 
 def test_nothing_typed_is_lost_by_a_busy_kernel_a_reload_or_a_restart(
-    lab: Address, page: Page, folder: Path, workspace: Workspace, no_dialogs: None
+    lab: Address, page: Page, folder: Path, workspace: Workspace
 ) -> None:
     workspace.save(Card("keep", "Hello {{ who }}"))
+    page.on("dialog", lambda dialog: dialog.accept())  # whether to leave the page
     busy = "import time\nbegan = time.monotonic()\nwhile time.monotonic() < began + {}: sum(range(1000))"
     book = Notebook(page, lab, folder, "keep", BEGIN.format(name="keep"), busy.format(6))
     # While a cell computes.

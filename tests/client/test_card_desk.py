@@ -14,7 +14,7 @@ from promptcard_ext.core.errors import Conflict, NotFound
 from promptcard_ext.kernel.workspace import Workspace
 from promptcard_ext.widgets.base import Throttle
 from promptcard_ext.widgets.editing.desk import Desk
-from promptcard_ext.widgets.editing.places import ServerPlace
+from promptcard_ext.widgets.editing.server_place import ServerPlace
 from promptcard_ext.widgets.still_editor import StillEditor
 from tests.support import GREET, greetings
 from tests.widgets.fakes import Hands
@@ -231,10 +231,10 @@ def test_cases_prices_and_included_texts_are_those_of_the_workspace(
     workspace.save(Card("style", "Be brief."))
     workspace.save(GREET, [*greetings(3), Case({"who": "Zoë"}, name="zoe")])
     ada = edit()
-    assert [case["name"] for case in ada.desk.cases("zo")] == ["zoe"]
-    assert len(ada.desk.cases("")) == 4
-    assert "openai:gpt-4o-mini" in ada.desk.models()
-    ada.desk.choose(ada.desk.cases("zo")[0]["uid"], "openai:gpt-4o-mini")
+    assert [case["name"] for case in ada.desk.sight.cases("zo")] == ["zoe"]
+    assert len(ada.desk.sight.cases("")) == 4
+    assert "openai:gpt-4o-mini" in ada.desk.sight.models()
+    ada.desk.choose(ada.desk.sight.cases("zo")[0]["uid"], "openai:gpt-4o-mini")
     ada.type('{% include "style@1" %} Say hello to {{ who }}.')
     seen = ada.told[-1]
     assert seen["preview"]["messages"][0]["text"] == "Be brief. Say hello to Zoë."

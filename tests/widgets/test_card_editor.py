@@ -12,7 +12,8 @@ from promptcard_ext.core.errors import CardError, TemplateError
 from promptcard_ext.kernel import display
 from promptcard_ext.widgets.base import Throttle
 from promptcard_ext.widgets.card_editor import CardEditor
-from promptcard_ext.widgets.editing.places import LocalPlace, Place
+from promptcard_ext.widgets.editing.local_place import LocalPlace
+from promptcard_ext.widgets.editing.places import Place
 from promptcard_ext.widgets.still_editor import StillEditor
 from tests.widgets.fakes import FakeComm, Hands
 

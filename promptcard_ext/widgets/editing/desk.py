@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from promptcard_ext.core.card import Card
-from promptcard_ext.core.case import Case
 from promptcard_ext.core.errors import CardError, Conflict, NotFound, PromptCardError
-from promptcard_ext.core.pricing import PriceBook, shipped_prices
 from promptcard_ext.kernel import loop
 from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.widgets.base import Throttle
@@ -19,9 +17,8 @@ from promptcard_ext.widgets.editing.changes import Change, same
 from promptcard_ext.widgets.editing.difference import choices, compared, resolved
 from promptcard_ext.widgets.editing.draft import Draft, Now
 from promptcard_ext.widgets.editing.form import Form, form_of
-from promptcard_ext.widgets.editing.marks import Checked, checked
 from promptcard_ext.widgets.editing.places import Place, Stored
-from promptcard_ext.widgets.editing.preview import previewed
+from promptcard_ext.widgets.editing.sight import Sight
 
 LOOK_S, KEEP_S, AGAIN_S = 0.6, 4.0, 10.0
 DRAFT = "draft"
@@ -73,13 +70,11 @@ class Desk:
         self._store = threading.Lock()
         # Guards the rest; never held while waiting.
         self._lock = threading.Lock()
-        self._case: Case | None = None
-        self._model = self._notice = ""
-        self._cases: dict[str, Case] = {}
-        self._prices: PriceBook | None = None
+        self._notice = ""
         self._theirs: Theirs | None = None
         self._seen: dict[str, Any] | None = None
         self._saving = self._closed = False
+        self.sight = Sight(place, self._store)
         self._open(mine)
         self._keep_soon = throttle(lambda: self._work(self.keep), KEEP_S)
         self._look_soon = throttle(lambda: self._work(self.look), LOOK_S)
@@ -118,6 +113,7 @@ class Desk:
     def status(self) -> dict[str, Any]:
         """Return what there is to say in a line."""
         now = self.draft.now()
+        case, model = self.sight.chosen
         with self._lock:
             return {
                 "editor": self.id,
@@ -133,8 +129,8 @@ class Desk:
                 "conflict": self._theirs is not None,
                 "saving": self._saving,
                 "notice": self._notice,
-                "case": self._case.uid if self._case else "",
-                "model": self._model,
+                "case": case,
+                "model": model,
             }
 
     def snapshot(self) -> dict[str, Any]:
@@ -144,66 +140,19 @@ class Desk:
 
     def choose(self, case: str, model: str) -> None:
         """Look at the card with another case (its uid, or nothing for sample values) and model."""
-        with self._lock:
-            self._case, self._model = self._cases.get(case), model[:300]
+        self.sight.choose(case, model)
         self._changed()
         self._look_soon.request()
 
-    def cases(self, text: str) -> list[dict[str, str]]:
-        """Return cases to choose from."""
-        with self._store:
-            found = self.place.cases(text)
-        with self._lock:
-            self._cases |= {case.uid: case for case in found}
-        return [{"uid": case.uid, "name": harmless(case.name)} for case in found]
-
-    def models(self) -> list[str]:
-        """Return references of models that have a price."""
-        return sorted({f"{price.provider}:{price.model}" for price in self._price_book() if "*" not in price.model})
-
     def look(self) -> None:
         """Check the form and show what it says; all views are told."""
-        now = self.draft.now()
-        found = checked(now.base.name, now.form, now.base.includes)
+        seen = self.sight.look(self.draft.now())
         with self._lock:
-            case, model = self._case, self._model
-        seen = {
-            "kind": "seen",
-            "revision": now.revision,
-            "marks": [
-                [mark.where, mark.start, mark.end, mark.kind, harmless(mark.message), mark.line] for mark in found.marks
-            ],
-            "uses": found.uses,
-            "valid": found.card is not None,
-            "preview": self._preview(found, case, model),
-        }
-        with self._lock:
-            if self._closed or (self._seen is not None and self._seen["revision"] > now.revision):
+            if self._closed or (self._seen is not None and self._seen["revision"] > seen["revision"]):
                 return
             self._seen = seen
         self._tell(seen)
         self._changed()
-
-    def _preview(self, found: Checked, case: Case | None, model: str) -> dict[str, Any] | None:
-        card = found.card
-        if card is None:
-            return None
-        try:
-            if any(one.unresolved for one in card.templates):
-                with self._store:
-                    card = self.place.compose(card)
-            return previewed(card, case, model, self._price_book() if model else shipped_prices())
-        except PromptCardError as error:
-            return {"problem": harmless(str(error)), "messages": []}
-
-    def _price_book(self) -> PriceBook:
-        if self._prices is None:
-            try:
-                with self._store:
-                    self._prices = self.place.prices()
-            except PromptCardError:
-                self._prices = shipped_prices()
-        return self._prices
 
     # -- changing ----------------------------------------------------------------------------------------------------
 
@@ -250,8 +199,7 @@ class Desk:
         except CardError:
             return  # Half a card is no draft for the server; views keep it, and what is wrong is shown beside it.
         except Conflict:
-            self._meet(self.place.load())
-            if again and self._theirs is None:
+            if again and self._met():
                 self._keep(self.draft.now(), again=False)
             return
         except PromptCardError as error:
@@ -288,8 +236,7 @@ class Desk:
             try:
                 saved, stored = self.place.save(card, note)
             except Conflict:
-                self._meet(self.place.load())
-                if again and self._theirs is None:
+                if again and self._met():
                     return self._save(note, again=False)
             else:
                 self._fresh = False
@@ -311,6 +258,15 @@ class Desk:
         )
 
     # -- with others -------------------------------------------------------------------------------------------------
+
+    def _met(self) -> bool:
+        """Look at what was stored meanwhile; tell whether nothing of it is in the way."""
+        try:
+            self._meet(self.place.load())
+        except PromptCardError as error:
+            self._note(f"What is stored cannot be read: {error}")
+            return False
+        return self._theirs is None
 
     def _meet(self, stored: Stored) -> None:
         """Find out whether what is stored now is in the way."""
