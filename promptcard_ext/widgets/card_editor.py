@@ -48,6 +48,7 @@ from promptcard_ext.widgets.editing.server_place import ServerPlace
 from promptcard_ext.widgets.still_editor import StillEditor, named, still
 
 STATE_S = 0.6
+Request = Callable[[dict[str, Any]], dict[str, Any] | None]
 _open: weakref.WeakValueDictionary[str, CardEditor] = weakref.WeakValueDictionary()
 
 
@@ -86,15 +87,15 @@ class CardEditor(anywidget.AnyWidget):
         self._work = work
         # Guards the order in which state is sent, and that nothing is sent on closed comms.
         self._lock = threading.RLock()
-        self._requests: dict[Any, Callable[[dict[str, Any]], dict[str, Any]]] = {
+        self._requests: dict[str, Request] = {
             "cases": self._cases,
             "save": lambda asked: {"label": self._desk.save(_text(asked, "note")[:500]).label},
             "history": lambda asked: {"versions": self._desk.history()},
             "compare": lambda asked: {"fields": self._desk.compare(_text(asked, "base"), _text(asked, "other"))},
-            "take": lambda asked: _done(self._desk.take(_text(asked, "version"))),
-            "discard": lambda asked: _done(self._desk.discard()),
+            "take": lambda asked: self._desk.take(_text(asked, "version")),
+            "discard": lambda asked: self._desk.discard(),
             "choices": lambda asked: {"choices": self._desk.choices()},
-            "resolve": lambda asked: _done(self._desk.resolve(_texts(asked.get("taken")))),
+            "resolve": lambda asked: self._desk.resolve(_texts(asked.get("taken"))),
         }
         self._desk = Desk(place, mine, self._tell, self._request_state, work=work, throttle=throttle)
         self._channel = Channel(self._on_request)
@@ -183,17 +184,13 @@ class CardEditor(anywidget.AnyWidget):
         return None
 
 
-def _outcome(carry_out: Callable[[dict[str, Any]], dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
+def _outcome(carry_out: Request, request: dict[str, Any]) -> dict[str, Any]:
     try:
-        return carry_out(request)
+        return carry_out(request) or {}
     except PromptCardError as error:
         return {"problem": harmless(str(error)), "code": error.code}
     except Exception as error:  # noqa: BLE001  The edge of a background thread: the view would wait for ever.
         return {"problem": harmless(f"That broke: {error!r}"[:500]), "code": "internal_error"}
-
-
-def _done(_: None) -> dict[str, Any]:
-    return {}
 
 
 def _text(request: dict[str, Any], name: str) -> str:

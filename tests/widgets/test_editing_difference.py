@@ -100,12 +100,12 @@ def test_variables_messages_and_settings_are_taken_whole() -> None:
              variables=[Variable("a", "json"), Variable("b")], settings=ModelSettings(temperature=1))
     )  # fmt: skip
     mine = form(settings=ModelSettings(temperature=0), title="Mine")
-    taken = {"messages": "theirs", "variables.a": "theirs", "settings.temperature": "theirs"}
+    taken = dict.fromkeys(("messages", "variables.a", "settings.temperature"), "theirs") | {"title": "mine"}
     card = card_of("c", resolved(mine, choices(form(), theirs, mine), taken))
     assert [message.content for message in card.messages] == ["Q {{ b }}", "A", "{{ a }}"]
     assert [(one.name, one.type) for one in card.variables] == [("a", "json"), ("b", "string")]
     assert (card.settings.temperature, card.title) == (1.0, "Mine")
     # And back: a variable that they have not is taken out.
-    taken = dict.fromkeys(("messages", "variables.a", "variables.b", "settings.temperature"), "theirs")
+    taken = dict.fromkeys(("title", "messages", "variables.a", "variables.b", "settings.temperature"), "theirs")
     back = card_of("c", resolved(theirs, choices(form(), mine, theirs), taken))
     assert [one.name for one in back.variables] == ["a"]

@@ -22,7 +22,8 @@ from promptcard_ext.widgets.editing.sight import Sight
 
 LOOK_S, KEEP_S, AGAIN_S = 0.6, 4.0, 10.0
 DRAFT = "draft"
-Work = Callable[[Callable[[], None]], object]
+Errand = Callable[[], object]
+Work = Callable[[Errand], object]
 Tell = Callable[[dict[str, Any]], None]
 
 
@@ -34,7 +35,7 @@ class Theirs(NamedTuple):
     label: str
 
 
-def in_background(work: Callable[[], None]) -> object:
+def in_background(work: Errand) -> object:
     """Do something that waits for a server, on a thread of its own."""
     return loop.submit(asyncio.to_thread(work))
 
@@ -73,11 +74,13 @@ class Desk:
         self._notice = ""
         self._theirs: Theirs | None = None
         self._seen: dict[str, Any] | None = None
+        # What was stored as the draft from here.
+        self._own: Form | None = None
         self._saving = self._closed = False
         self.sight = Sight(place, self._store)
         self._open(mine)
-        self._keep_soon = throttle(lambda: self._work(self.keep), KEEP_S)
-        self._look_soon = throttle(lambda: self._work(self.look), LOOK_S)
+        self._keep_soon = throttle(self._keep_in_background, KEEP_S)
+        self._look_soon = throttle(self._look_in_background, LOOK_S)
         self._look_soon.request()
         self._keep_soon.request()
 
@@ -93,6 +96,7 @@ class Desk:
             return
         self._fresh = False
         self.draft = Draft(stored.card, stored.draft)
+        self._own = form_of(stored.draft) if stored.draft is not None and mine is None else None
         if mine is not None:
             self.draft.replace(form_of(mine))
             if stored.draft is not None:
@@ -144,6 +148,9 @@ class Desk:
         self._changed()
         self._look_soon.request()
 
+    def _look_in_background(self) -> None:
+        self._work(self.look)
+
     def look(self) -> None:
         """Check the form and show what it says; all views are told."""
         seen = self.sight.look(self.draft.now())
@@ -185,6 +192,9 @@ class Desk:
 
     # -- keeping and saving ------------------------------------------------------------------------------------------
 
+    def _keep_in_background(self) -> None:
+        self._work(self.keep)
+
     def keep(self) -> None:
         """Store the draft where drafts are kept, when it is a card and differs from what is stored."""
         with self._store:
@@ -206,6 +216,7 @@ class Desk:
             self._note(f"The draft is not kept: {error}")
             self._later(AGAIN_S, self._keep_soon.request)
             return
+        self._own = now.form
         self.draft.keep(now.revision)
         self._note("")
 
@@ -240,16 +251,16 @@ class Desk:
                     return self._save(note, again=False)
             else:
                 self._fresh = False
+                self._own = now.form
                 self.draft.rebase(stored.card)
                 if stored.draft is not None:
                     self._meet(stored)
                 self.draft.keep(now.revision)
+                self._note("")
+                if saved.version == stored.card.version:
+                    return stored.card
                 latest = stored.card.version
-                self._note(
-                    f"Version {saved.version} says this already; version {latest} stays the latest."
-                    if saved.version != latest
-                    else ""
-                )
+                self._note(f"Version {saved.version} says this already; version {latest} stays the latest.")
                 return saved
         label = self._theirs.label if self._theirs else "something else"
         raise Conflict(
@@ -271,13 +282,22 @@ class Desk:
     def _meet(self, stored: Stored) -> None:
         """Find out whether what is stored now is in the way."""
         now = self.draft.now()
-        form = form_of(stored.draft or stored.card)
-        if same(form, now.form) or same(form, now.base_form):
+        theirs = self._theirs_of(stored, now)
+        # What they have and this draft has too, is in nobody's way.
+        if theirs is None or all(one.chosen == "mine" for one in choices(now.base_form, theirs.form, now.form)):
             self.draft.rebase(stored.card)
             return
-        label = "a draft" if stored.draft is not None else f"version {stored.card.version}"
         with self._lock:
-            self._theirs = Theirs(stored, form, label)
+            self._theirs = theirs
+
+    def _theirs_of(self, stored: Stored, now: Now) -> Theirs | None:
+        """Return what somebody else has stored: a draft that is not the one kept from here, or a version."""
+        if stored.draft is not None:
+            form = form_of(stored.draft)
+            if not same(form, now.base_form) and not (self._own and same(form, self._own)):
+                return Theirs(stored, form, "a draft")
+        form = form_of(stored.card)
+        return None if same(form, now.base_form) else Theirs(stored, form, f"version {stored.card.version}")
 
     def choices(self) -> dict[str, Any] | None:
         """Return what is to be decided between the base, their state and the draft; None when nothing is."""

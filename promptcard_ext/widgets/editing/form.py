@@ -49,7 +49,8 @@ def form_of(card: Card) -> Form:
         **{name: [{"key": f"{name[0]}{place}", **row} for place, row in enumerate(rows[name])] for name in ROWS},
         "settings": {name: _text(settings.get(name)) for name in NUMBERS} | {"other": _pretty(other)},
     }
-    return typed(form)
+    plain: Form = typed(form)
+    return plain
 
 
 def card_of(name: str, form: Form, includes: Mapping[str, str] | None = None, **head: Any) -> Card:

@@ -196,8 +196,10 @@ def _occurrences(text: str, names: Iterable[str]) -> Iterator[tuple[int, int, st
 def _wrong_use(text: _Text, template: Template, own: Mapping[str, Variable | None]) -> Iterator[Mark]:
     """Yield where a variable is used as its type cannot be: a loop over a number, a field of a text."""
     tree = parse_tree(text.text, template.name)
+    pairs: list[tuple[nodes.Node, str, tuple[str, ...]]]
     pairs = [(node.iter, "is gone through in a loop", _LOOPED) for node in tree.find_all(nodes.For)]
-    pairs += [(node.node, "is asked for a field", _NESTED) for node in tree.find_all((nodes.Getattr, nodes.Getitem))]
+    pairs += [(node.node, "is asked for a field", _NESTED) for node in tree.find_all(nodes.Getattr)]
+    pairs += [(node.node, "is asked for a field", _NESTED) for node in tree.find_all(nodes.Getitem)]
     for node, what, fitting in pairs:
         variable = own.get(node.name) if isinstance(node, nodes.Name) else None
         if variable is not None and variable.type not in fitting and variable.name in template.own_variables:

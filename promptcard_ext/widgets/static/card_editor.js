@@ -4,6 +4,7 @@
 
 const SEND_MS = 250; // after the last key
 const APART_MS = 600; // between two sends
+const LONGEST_MS = 1200; // without a send while somebody types on
 const PATIENCE_MS = 4000; // before what is not answered is sent again
 const TYPES = ["string", "integer", "number", "boolean", "enum", "list", "json", "datetime", "secret"];
 const ROLES = ["system", "user", "assistant"];
@@ -108,14 +109,14 @@ class View {
     this.more = h("details", { class: "fold" }, h("summary", {}, "Examples"), this.examples, button("+ Example", "A question with its right answer, before the last user message", () => this.add("examples", { user: "", assistant: "" })));
     const heading = (text, ...more) => h("div", { class: "heading" }, h("h4", { class: "h" }, text), ...more);
     const left = h("div", { class: "left" },
-      h("div", { class: "head2" }, this.fields.title, this.tags, this.fields.description), this.wrong[""],
+      h("div", { class: "naming" }, this.fields.title, this.tags, this.fields.description), this.wrong[""],
       heading("Messages", button("+ Message", "Another message at the end", () => this.add("messages", { role: this.nextRole(), content: "" }))), this.messages, this.more,
       heading("Variables", button("+ Variable", "Declare a variable", () => this.declare(""))), this.free, this.variables,
       heading("Model settings"), this.settings, this.other, this.wrong.settings);
-    this.build2(id, left);
+    this.buildAround(left, id);
   }
 
-  build2(id, left) {
+  buildAround(left, id) {
     this.case = h("select", { "aria-label": "Case for the preview", onchange: () => this.look() });
     this.find = h("input", { type: "search", placeholder: "Find a case", "aria-label": "Find a case", hidden: true, onchange: () => this.loadCases() });
     this.priced = h("input", { type: "text", placeholder: "Model, for the cost", "aria-label": "Model for the cost", list: id("models"), onchange: () => this.look() });
@@ -217,7 +218,7 @@ class View {
     const asked = this.pending.get(content.rid);
     this.pending.delete(content.rid);
     if (content.kind === "edited") this.follow(content);
-    else if (content.kind === "seen") this.look2(content);
+    else if (content.kind === "seen") this.view(content);
     else if (asked?.kind === "ready") this.take(content);
     asked?.done?.(content);
     this.show();
@@ -242,7 +243,7 @@ class View {
     const kept = before.form && before.editor !== status.editor ? before.form : null;
     Object.assign(this.at, { known: form, form: applied(form, mine), revision, editor: status.editor });
     this.status = status;
-    if (seen) this.look2(seen);
+    if (seen) this.view(seen);
     // Another editor, such as one in a kernel that was started anew: what it does not know is offered, not forced on it.
     this.offer = kept && !alike(kept, this.at.form) ? kept : null;
     if (mine.length) this.flushSoon();
@@ -255,7 +256,10 @@ class View {
 
   flushSoon() {
     clearTimeout(this.sending);
-    this.sending = setTimeout(() => this.flush(), Math.max(SEND_MS, this.sent + APART_MS - performance.now()));
+    const now = performance.now();
+    this.since ??= now;
+    const pause = Math.min(SEND_MS, this.since + LONGEST_MS - now);
+    this.sending = setTimeout(() => this.flush(), Math.max(0, pause, this.sent + APART_MS - now));
   }
 
   flush(now = false) {
@@ -264,6 +268,7 @@ class View {
     const mine = this.mine();
     if (!mine.length) return;
     this.sent = performance.now();
+    this.since = undefined;
     this.ask("edit", { changes: mine, by: this.uid }, (answer) => answer.problem && this.warn(answer.problem));
   }
 
@@ -598,14 +603,16 @@ class View {
     this.ask("look", { case: this.case.value, model: this.priced.value });
   }
 
-  look2(seen) {
+  view(seen) {
     if (!this.at.known) return;
-    const texts = new Map();
-    // The texts that the marks belong to: those of the kernel, if these are of the revision that is known here.
-    const form = seen.revision === this.at.revision ? this.at.known : this.at.form;
-    for (const row of form.messages) texts.set(row.key, row.content);
-    for (const row of form.examples) for (const side of ["user", "assistant"]) texts.set(`${row.key}.${side}`, row[side]);
-    this.seen = { ...seen, texts, marks: seen.revision === this.at.revision ? seen.marks.map(([where, start, end, kind, message, line]) => ({ where, start, end, kind, message, line })) : [] };
+    let { texts, marks } = this.seen ?? { texts: new Map(), marks: [] };
+    // Marks are of the kernel's texts at a revision. Those of an earlier one than is known here do not fit any more.
+    if (seen.revision === this.at.revision) {
+      texts = new Map(this.at.known.messages.map((row) => [row.key, row.content]));
+      for (const row of this.at.known.examples) for (const side of ["user", "assistant"]) texts.set(`${row.key}.${side}`, row[side]);
+      marks = seen.marks.map(([where, start, end, kind, message, line]) => ({ where, start, end, kind, message, line }));
+    }
+    this.seen = { ...seen, texts, marks };
     this.store();
     const shown = seen.preview;
     if (!shown) {
