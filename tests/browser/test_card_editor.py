@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,9 +38,11 @@ TRIAGE = Card(
 
 
 @pytest.fixture(scope="module")
-def workspace(lab: Address) -> Workspace:
+def workspace(lab: Address) -> Iterator[Workspace]:
     """The workspace that the kernel sees, from outside."""
-    return connect(lab.url, lab.token)
+    workspace = connect(lab.url, lab.token)
+    yield workspace
+    workspace.api.session.close()
 
 
 class Notebook:
@@ -56,7 +59,8 @@ class Notebook:
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
         book = {"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": source}
         (folder / f"{name}.ipynb").write_text(json.dumps(book), "utf-8")
-        self.url = f"{lab.url}lab/tree/{name}.ipynb?token={lab.token}"
+        # A workspace of its own, so that no other notebook is open in it.
+        self.url = f"{lab.url}lab/workspaces/{name}/tree/{name}.ipynb?token={lab.token}"
         self.open()
         self.run_all()
 
@@ -184,6 +188,8 @@ def test_nothing_typed_is_lost_by_a_busy_kernel_a_reload_or_a_restart(
     page.on("dialog", lambda dialog: dialog.accept())  # whether to leave the page
     busy = "import time\nbegan = time.monotonic()\nwhile time.monotonic() < began + {}: sum(range(1000))"
     book = Notebook(page, lab, folder, "keep", BEGIN.format(name="keep"), busy.format(6))
+    expect(book.message(1)).to_have_value("Hello {{ who }}")
+    page.get_by_role("button", name="Save and create checkpoint").click()
     # While a cell computes.
     book.message(1).fill("Busy {{ who }}")
     expect(book.editor.get_by_role("region", name="Preview")).to_contain_text("Busy ‹who›")
@@ -212,6 +218,7 @@ def test_two_displays_agree_dark_and_narrow_and_nothing_in_a_card_is_obeyed(
     lab: Address, page: Page, folder: Path, workspace: Workspace
 ) -> None:
     workspace.save(structs.replace(TRIAGE, name="hostile", template=HOSTILE, title="<b>bold</b>"))
+    page.on("dialog", lambda dialog: dialog.accept())  # whether to leave the page
     page.set_viewport_size({"width": 1440, "height": 1500})
     book = Notebook(page, lab, folder, "two", BEGIN.format(name="hostile"), "editor")
     first, second = page.locator(".pce").nth(0), page.locator(".pce").nth(1)
@@ -224,10 +231,13 @@ def test_two_displays_agree_dark_and_narrow_and_nothing_in_a_card_is_obeyed(
     assert page.locator(".pce img").count() == 0
     assert "owned" not in page.title()
     book.picture("light")
-    page.get_by_role("menuitem", name="Settings", exact=True).click()
-    page.get_by_role("menuitem", name="Theme", exact=True).click()
-    page.get_by_role("menuitem", name="JupyterLab Dark", exact=True).click()
+    page.get_by_role("button", name="Save and create checkpoint").click()
+    themes = folder / "settings" / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings"
+    themes.parent.mkdir(parents=True, exist_ok=True)
+    themes.write_text('{"theme": "JupyterLab Dark"}')
+    book.open()
     expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+    expect(first.get_by_role("textbox", name="Title")).to_have_value("Typed in the first")
     book.picture("dark")
     page.keyboard.press("Control+b")  # the side bar
     page.set_viewport_size({"width": 700, "height": 1900})

@@ -232,6 +232,7 @@ class View {
       return;
     }
     Object.assign(this.at, rebased(this.at.known, this.at.form, made), { revision });
+    if (this.early?.revision === revision) this.view(this.early);
     this.store();
     if (!this.waitsFor("edit") && this.mine().length) this.flushSoon();
   }
@@ -554,8 +555,8 @@ class View {
     const uses = h("span", { class: "hint uses" });
     const gone = button("×", "Remove this variable", () => this.remove("variables", key), { "aria-label": "Remove this variable", class: "button plain" });
     const wrong = h("ul", { class: "wrong" });
-    const more = h("div", { class: "bar more" }, values, description, limits);
-    const root = h("div", { class: "variable" }, h("div", { class: "bar" }, name, type, trust, h("label", { class: "check" }, required, "required"), standard, uses, gone), more, wrong);
+    const more = h("div", { class: "bar more" }, values, description, limits, uses);
+    const root = h("div", { class: "variable" }, h("div", { class: "bar" }, name, type, trust, h("label", { class: "check" }, required, "required"), standard, gone), more, wrong);
     return { root, name, type, trust, required, standard, values, description, limits, uses, wrong };
   }
 
@@ -605,6 +606,8 @@ class View {
 
   view(seen) {
     if (!this.at.known) return;
+    // What is seen of a change may be told before the change is.
+    if (seen.revision > this.at.revision) this.early = seen;
     let { texts, marks } = this.seen ?? { texts: new Map(), marks: [] };
     // Marks are of the kernel's texts at a revision. Those of an earlier one than is known here do not fit any more.
     if (seen.revision === this.at.revision) {
