@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from promptcard_ext.core.card import Card
-from promptcard_ext.core.errors import CardError, Conflict, NotFound, PromptCardError
+from promptcard_ext.core.errors import CardError, Conflict, NotFound, PromptCardError, RateLimited, Unavailable
 from promptcard_ext.kernel import loop
 from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.widgets.base import Throttle
@@ -214,7 +214,8 @@ class Desk:
             return
         except PromptCardError as error:
             self._note(f"The draft is not kept: {error}")
-            self._later(AGAIN_S, self._keep_soon.request)
+            if isinstance(error, Unavailable | RateLimited):
+                self._later(AGAIN_S, self._keep_soon.request)
             return
         self._own = now.form
         self.draft.keep(now.revision)

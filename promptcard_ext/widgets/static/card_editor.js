@@ -5,6 +5,7 @@
 const SEND_MS = 250; // after the last key
 const APART_MS = 600; // between two sends
 const LONGEST_MS = 1200; // without a send while somebody types on
+const LARGE = 20_000; // characters
 const PATIENCE_MS = 4000; // before what is not answered is sent again
 const TYPES = ["string", "integer", "number", "boolean", "enum", "list", "json", "datetime", "secret"];
 const ROLES = ["system", "user", "assistant"];
@@ -127,7 +128,7 @@ class View {
       h("div", { class: "heading" }, h("h4", { class: "h" }, "Preview")), h("div", { class: "bar" }, this.case, this.find, this.priced, this.known), this.facts, this.preview);
     this.body = h("div", { class: "body" }, left, right);
     this.root = h("div", { class: "pce", "data-lm-suppress-shortcuts": "true" },
-      h("div", { class: "head" }, this.name, this.version, this.where, this.spoken, h("span", { class: "grow" }), this.undoing, this.redoing, this.back, this.past, this.saving),
+      h("div", { class: "head" }, this.name, this.version, this.where, this.spoken, h("span", { class: "bar acts" }, this.undoing, this.redoing, this.back, this.past, this.saving)),
       this.alert, ...Object.values(this.panels), this.body);
     this.el.replaceChildren(this.root);
   }
@@ -391,7 +392,7 @@ class View {
     this.showAlert();
     if (!form) return;
     put(this.fields.title, form.title);
-    this.paint(this.fields.description, form.description, []);
+    this.paint(this.fields.description, form.description);
     if (document.activeElement !== this.tags) put(this.tags, form.tags.join(", "));
     this.showRows("messages", this.messages, form.messages, (row) => this.message(row), (node, row, i) => this.fillMessage(node, row, i));
     this.showRows("examples", this.examples, form.examples, (row) => this.example(row), (node, row) => this.fillExample(node, row));
@@ -399,7 +400,7 @@ class View {
     this.showRows("variables", this.variables, form.variables, (row) => this.variable(row), (node, row) => this.fillVariable(node, row));
     this.showFree();
     for (const [name] of NUMBERS) put(this.numbers[name], form.settings[name]);
-    this.paint(this.other, form.settings.other, []);
+    this.paint(this.other, form.settings.other);
     for (const place of ["", "settings"]) this.tellWrong(this.wrong[place], place);
   }
 
@@ -461,14 +462,22 @@ class View {
     return shifted(marks, this.seen.texts.get(where) ?? text, text);
   }
 
-  paint(box, text, marks) {
+  /** Put a text and the marks behind it into their box; returns the marks, or null when nothing is new. */
+  paint(box, text, where = null) {
     put(box.node, text);
-    const look = JSON.stringify([text, marks]);
-    if (box.look === look) return;
-    box.look = look;
-    // One more character: a line feed at the end has a line of its own.
-    const parts = painted(text, marks).map(({ text: part, kinds }) => (kinds.length === 1 && kinds[0] === "text" ? part : h("span", { class: kinds.join(" ") }, part)));
-    box.behind.replaceChildren(...parts, "\u200b");
+    if (box.text === text && box.from === this.seen) return null;
+    Object.assign(box, { text, from: this.seen });
+    const marks = where === null ? [] : this.marksOf(where, text);
+    const draw = () => {
+      const parts = painted(text, marks).map(({ text: part, kinds }) => (kinds.length === 1 && kinds[0] === "text" ? part : h("span", { class: kinds.join(" ") }, part)));
+      // One more character: a line feed at the end has a line of its own.
+      box.behind.replaceChildren(...parts, "\u200b");
+    };
+    clearTimeout(box.later);
+    // Thousands of tags take longer to draw than there is time between two keys.
+    if (text.length > LARGE && document.activeElement === box.node) box.later = setTimeout(draw, SEND_MS);
+    else draw();
+    return marks;
   }
 
   tellWrong(list, where, text = "", box = null) {
@@ -517,9 +526,10 @@ class View {
   }
 
   fillText(box, wrong, where, text) {
-    this.paint(box, text, this.marksOf(where, text));
+    const marks = this.paint(box, text, where);
+    if (!marks) return;
     this.tellWrong(wrong, where, text, box);
-    box.node.setAttribute("aria-invalid", String(this.marksOf(where, text).some((mark) => mark.kind === "error")));
+    box.node.setAttribute("aria-invalid", String(marks.some((mark) => mark.kind === "error")));
   }
 
   example({ key }) {
