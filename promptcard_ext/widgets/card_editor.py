@@ -34,6 +34,7 @@ from typing import Any
 import anywidget
 import traitlets
 
+from promptcard_ext.client.discovery import Address
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.errors import PromptCardError
@@ -49,7 +50,8 @@ from promptcard_ext.widgets.still_editor import StillEditor, named, still
 
 STATE_S = 0.6
 Request = Callable[[dict[str, Any]], dict[str, Any] | None]
-_open: weakref.WeakValueDictionary[str, CardEditor] = weakref.WeakValueDictionary()
+# By address, which has the token, and card: whoever else connects from here gets an editor of their own.
+_open: weakref.WeakValueDictionary[tuple[Address, str], CardEditor] = weakref.WeakValueDictionary()
 
 
 class CardEditor(anywidget.AnyWidget):
@@ -239,11 +241,12 @@ def edit(
     mine = card if isinstance(card, Card) else None
     if not live:
         return StillEditor(place, mine)
-    known = _open.get(place.key)
+    key = (workspace.api.session.address, place.key)
+    known = _open.get(key)
     if known is not None and known.comm is not None:
         if mine is None:
             return known
         known.close()
     editor = CardEditor(place, mine)
-    _open[place.key] = editor
+    _open[key] = editor
     return editor

@@ -13,6 +13,7 @@ from promptcard_ext.core.case import Case
 from promptcard_ext.core.errors import Conflict, NotFound
 from promptcard_ext.kernel.workspace import Workspace
 from promptcard_ext.widgets.base import Throttle
+from promptcard_ext.widgets.card_editor import CardEditor
 from promptcard_ext.widgets.editing.desk import Desk
 from promptcard_ext.widgets.editing.server_place import ServerPlace
 from promptcard_ext.widgets.still_editor import StillEditor
@@ -252,3 +253,21 @@ def test_a_workspace_and_the_package_open_editors(workspace: Workspace) -> None:
     assert editor.card == saved
     assert editor.save("nothing") == saved
     editor.close()
+
+
+def test_an_editor_that_is_open_is_returned_again_unless_a_card_is_given(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("promptcard_ext.widgets.card_editor.render_mode", lambda: "widget")
+    saved = workspace.save(GREET)
+    first = workspace.edit("greet")
+    assert workspace.edit("greet") is first
+    other = workspace.edit(structs.replace(saved, template="Other {{ who }}."))
+    assert other is not first
+    assert isinstance(first, CardEditor)
+    assert first.comm is None
+    assert other.card.template == "Other {{ who }}."
+    other.close()
+    third = workspace.edit("greet")
+    assert third is not other
+    third.close()

@@ -91,13 +91,13 @@ class View {
       history: h("section", { class: "panel", "aria-label": "History", tabindex: "-1", hidden: true }),
       conflict: h("section", { class: "panel", "aria-label": "What somebody else stored", tabindex: "-1", hidden: true }),
     };
-    this.note = h("input", { type: "text", maxlength: "500", placeholder: "What is new? (Enter saves)", "aria-label": "What is new in this version" });
+    this.note = h("input", { type: "text", maxlength: "500", placeholder: "What is new? (Enter saves)", "aria-label": "What is new in this version", "data-own": "" });
     this.panels.save.append(h("div", { class: "bar" }, this.note, button("Save", "Enter", () => this.save(), { class: "button main" }), button("Cancel", "Escape", () => this.toggle(""))));
     this.fields = {
       title: this.input(["title"], { placeholder: "Title", "aria-label": "Title", class: "title" }),
       description: this.area(["description"], { placeholder: "Description: for people, not for the model", "aria-label": "Description", rows: "1" }),
     };
-    this.tags = h("input", { type: "text", placeholder: "Tags, separated by commas", "aria-label": "Tags", onchange: () => this.set(["tags"], tagsOf(this.tags.value)) });
+    this.tags = h("input", { type: "text", placeholder: "Tags, separated by commas", "aria-label": "Tags", "data-own": "", oninput: () => this.set(["tags"], tagsOf(this.tags.value)) });
     this.messages = h("div", { class: "list" });
     this.examples = h("div", { class: "list" });
     this.variables = h("div", { class: "list", role: "group", "aria-label": "Variables" });
@@ -119,8 +119,8 @@ class View {
 
   buildAround(left, id) {
     this.case = h("select", { "aria-label": "Case for the preview", onchange: () => this.look() });
-    this.find = h("input", { type: "search", placeholder: "Find a case", "aria-label": "Find a case", hidden: true, onchange: () => this.loadCases() });
-    this.priced = h("input", { type: "text", placeholder: "Model, for the cost", "aria-label": "Model for the cost", list: id("models"), onchange: () => this.look() });
+    this.find = h("input", { type: "search", placeholder: "Find a case", "aria-label": "Find a case", "data-own": "", hidden: true, onchange: () => this.loadCases() });
+    this.priced = h("input", { type: "text", placeholder: "Model, for the cost", "aria-label": "Model for the cost", "data-own": "", list: id("models"), onchange: () => this.look() });
     this.known = h("datalist", { id: id("models") });
     this.facts = h("div", { class: "facts" });
     this.preview = h("div", { class: "preview", tabindex: "0", role: "region", "aria-label": "Preview" });
@@ -538,8 +538,8 @@ class View {
       return { side, box, wrong: h("ul", { class: "wrong" }) };
     });
     const gone = button("×", "Remove this example", () => this.remove("examples", key), { "aria-label": "Remove this example", class: "button plain" });
-    const root = h("div", { class: "message" }, h("div", { class: "bar" }, h("span", { class: "grow" }), gone), ...sides.flatMap(({ box, wrong }) => [box, wrong]));
-    return { root, sides };
+    const parts = sides.flatMap(({ side, box, wrong }, i) => [h("div", { class: "bar" }, h("span", { class: "hint" }, side), h("span", { class: "grow" }), ...(i ? [] : [gone])), box, wrong]);
+    return { root: h("div", { class: "message" }, ...parts), sides };
   }
 
   fillExample(node, row) {
@@ -741,6 +741,7 @@ class View {
     const command = event.ctrlKey || event.metaKey;
     const letter = event.key.toLowerCase();
     if (command && !event.altKey && letter === "s") this.panel === "save" ? this.save() : this.toggle("save");
+    else if (command && "own" in event.target.dataset) return; // such a field undoes by itself
     else if (command && !event.altKey && letter === "z") this.travel(event.shiftKey ? "redo" : "undo");
     else if (command && !event.altKey && letter === "y") this.travel("redo");
     else if (event.key === "Escape" && this.panel) this.toggle("");
