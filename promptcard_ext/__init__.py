@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from promptcard_ext.kernel.run import run
     from promptcard_ext.kernel.workspace import connect
     from promptcard_ext.registry.default import get
+    from promptcard_ext.widgets.card_editor import edit
 
 __all__ = [
     "Assertion",
@@ -38,6 +39,7 @@ __all__ = [
     "__version__",
     "check",
     "connect",
+    "edit",
     "get",
     "latencies",
     "load_card_file",
@@ -60,6 +62,7 @@ _WHERE = {
     "Variable": "core.card",
     "check": "core.assertions.checks",
     "connect": "kernel.workspace",
+    "edit": "widgets.card_editor",
     "get": "registry.default",
     "latencies": "kernel.charts",
     "load_card_file": "interchange.card_file",
@@ -72,7 +75,7 @@ _WHERE = {
     "starter_cards": "interchange.starters",
 }
 # These show live views; inside a kernel the widgets are made known when one of them is first used.
-_LIVE = frozenset({"connect", "regrade", "run"})
+_LIVE = frozenset({"connect", "edit", "regrade", "run"})
 
 
 def __getattr__(name: str) -> Any:

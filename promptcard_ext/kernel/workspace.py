@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from promptcard_ext.core.errors import PromptCardError, RunError
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.interchange.card_file import CardFile
 from promptcard_ext.kernel import loop
+from promptcard_ext.kernel.editor import Editor
 from promptcard_ext.kernel.handle import FINAL, RunHandle
 
 
@@ -96,6 +98,16 @@ class Workspace:
         if cases is not None:
             self.api.cases.replace(versions[-1].name, as_cases(cases))
         return structs.replace(versions[-1], version=numbers[-1])
+
+    def edit(self, card: str | Card) -> Editor:
+        """Edit a card in the notebook; see `promptcard_ext.edit`.
+
+        Raises:
+            NotFound: There is no card of this name.
+        """
+        # The editor lies above this layer, and is loaded when it is asked for.
+        editor: Editor = import_module("promptcard_ext.widgets.card_editor").edit(card, workspace=self)
+        return editor
 
     def cases(self, card: str, *, trust: bool = False) -> list[Case]:
         """Return the cases of a card.
