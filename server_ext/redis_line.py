@@ -88,6 +88,27 @@ class RedisLine:
         with self._asking():
             self._redis.delete(*keys)
 
+    def publish(self, *news: tuple[str, str | bytes]) -> None:
+        """Publish messages, each with its channel before it.
+
+        Raises:
+            RedisAway: Redis does not answer.
+        """
+        with self._asking(), self._redis.pipeline(transaction=False) as pipeline:
+            for channel, message in news:
+                pipeline.publish(channel, message)
+            pipeline.execute()
+
+    def subscribers(self, channel: str) -> int:
+        """Return how many connections hear what is published on a channel.
+
+        Raises:
+            RedisAway: Redis does not answer.
+        """
+        with self._asking():
+            ((_, count),) = self._redis.pubsub_numsub(channel)
+            return int(count)
+
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()
