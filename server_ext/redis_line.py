@@ -88,16 +88,14 @@ class RedisLine:
         with self._asking():
             self._redis.delete(*keys)
 
-    def publish(self, *news: tuple[str, str | bytes]) -> None:
-        """Publish messages, each with its channel before it.
+    def publish(self, channel: str, message: str | bytes) -> None:
+        """Publish a message.
 
         Raises:
             RedisAway: Redis does not answer.
         """
-        with self._asking(), self._redis.pipeline(transaction=False) as pipeline:
-            for channel, message in news:
-                pipeline.publish(channel, message)
-            pipeline.execute()
+        with self._asking():
+            self._redis.publish(channel, message)
 
     def subscribers(self, channel: str) -> int:
         """Return how many connections hear what is published on a channel.

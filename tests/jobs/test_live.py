@@ -132,7 +132,7 @@ def test_what_is_not_sealed_for_this_run_is_thrown_away(
     # Of another run, another workspace, another installation: each is good where it belongs.
     for workspace, run, ring in ((WORKSPACE, uuid4(), keys), (uuid4(), RUN, keys), (WORKSPACE, RUN, new_ring())):
         channel = f"pc:watch:{workspace}:{run}"
-        redis.publish(CHANNEL, live._seal(ring, channel, genuine[32:]))
+        redis.publish(CHANNEL, live._seal(ring, channel, 3, genuine[40:]))
     redis.publish(CHANNEL, genuine)
     assert watcher.next() == Heard(str(RUN), 3, genuine[40:])
 
