@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Dict, Enum, Int, Unicode
@@ -19,14 +20,16 @@ from traitlets import Bool, Dict, Enum, Int, Unicode
 from promptcard_ext.core.errors import PromptCardError, SetupError, Unauthenticated, Unavailable
 from server_ext.api.change_streams import ChangeStreams
 from server_ext.api.export_slots import ExportSlots
+from server_ext.api.frames import text_frame
 from server_ext.api.headers import harden_pages
 from server_ext.api.identity import Credential
 from server_ext.api.routes import handlers
 from server_ext.api.run_feeds import RunFeeds
+from server_ext.api.run_news import Message, RunNews
 from server_ext.auth.actor import Actor
 from server_ext.auth.hub import hub_service, in_users_server
 from server_ext.hub_users import HubUsers
-from server_ext.jobs.live import Listener
+from server_ext.jobs.live import Heard, Listener
 from server_ext.runtime import EXPORT_THREADS, Runtime, is_loopback
 from server_ext.services import workspaces
 from server_ext.settings import Settings
@@ -86,7 +89,7 @@ class PromptCards(ExtensionApp):
         self._problem: PromptCardError | None = None
         self._started = asyncio.Event()
         self._starting: asyncio.Task[None] | None = None
-        self._news: dict[str, set[asyncio.Event]] = {}
+        self._news: dict[str, set[RunNews]] = {}
         self.streams = ChangeStreams()
         self.feeds = RunFeeds(self.news, self.forget)
         self.export_slots = ExportSlots(EXPORT_THREADS)
@@ -133,7 +136,7 @@ class PromptCards(ExtensionApp):
             self.mode = self._chosen_mode()
             self.runtime = await loop.run_in_executor(self.pool, self._open_runtime)
             self.runtime.listener = Listener(
-                self.runtime.services.redis_url, lambda run_id: _hand_over(loop, self._heard, run_id)
+                self.runtime.services.redis_url, self.runtime.keys, lambda heard: _hand_over(loop, self._heard, heard)
             )
             self.runtime.listener.start()
             self.runtime.news.subscribe(lambda change: _hand_over(loop, self.streams.heard, change))
@@ -255,22 +258,42 @@ class PromptCards(ExtensionApp):
         assert self.runtime is not None
         return self.runtime
 
-    def news(self, run_id: str) -> asyncio.Event:
-        """Return an event that is set whenever a run may have news."""
-        event = asyncio.Event()
-        self._news.setdefault(run_id, set()).add(event)
-        return event
+    def news(self, run_id: str, workspace_id: UUID | None = None) -> RunNews:
+        """Return what is heard of a run from now on; give it back to `forget`.
 
-    def forget(self, run_id: str, event: asyncio.Event) -> None:
+        Args:
+            workspace_id: Where the run is. Without it only hints come, and no events.
+        """
+        news = RunNews()
+        self._news.setdefault(run_id, set()).add(news)
+        if workspace_id is not None and (listener := self._listener) is not None:
+            listener.follow(workspace_id, run_id)
+            with suppress(RuntimeError):  # the server stops: nothing more is of interest
+                self.pool.submit(listener.call)
+        return news
+
+    def forget(self, run_id: str, news: RunNews) -> None:
         """Take back what `news` gave."""
         watchers = self._news.get(run_id, set())
-        watchers.discard(event)
+        watchers.discard(news)
         if not watchers:
             self._news.pop(run_id, None)
+            if (listener := self._listener) is not None:
+                listener.leave(run_id)
 
-    def _heard(self, run_id: str) -> None:
-        for event in self._news.get(run_id, ()):
-            event.set()
+    @property
+    def _listener(self) -> Listener | None:
+        return None if self.runtime is None else self.runtime.listener
+
+    def _heard(self, heard: Heard) -> None:
+        watchers = self._news.get(heard.run_id, ())
+        if watchers and heard.message is not None:
+            message = Message(heard.seq, text_frame(heard.message))
+            for news in watchers:
+                news.bring(message)
+            return
+        for news in watchers:
+            news.hint(heard.seq)
 
     def current_activity(self) -> dict[str, Any] | None:
         """Count watched runs as activity, so that an idle server is not culled under them."""

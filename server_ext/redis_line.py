@@ -88,6 +88,25 @@ class RedisLine:
         with self._asking():
             self._redis.delete(*keys)
 
+    def publish(self, channel: str, message: str | bytes) -> None:
+        """Publish a message.
+
+        Raises:
+            RedisAway: Redis does not answer.
+        """
+        with self._asking():
+            self._redis.publish(channel, message)
+
+    def subscribers(self, channel: str) -> int:
+        """Return how many connections hear what is published on a channel.
+
+        Raises:
+            RedisAway: Redis does not answer.
+        """
+        with self._asking():
+            ((_, count),) = self._redis.pubsub_numsub(channel)
+            return int(count)
+
     def close(self) -> None:
         """Close the connections."""
         self._redis.close()

@@ -1,7 +1,7 @@
 """The events of a run over a websocket: ``…/runs/R/events?after=SEQ``.
 
 Each message is one event with its number and the results it brings. A client that was cut off comes back with the last
-number it saw and misses nothing: the events stand in the database, Redis only says when to look.
+number it saw and misses nothing: the events stand in the database, Redis only brings the new ones sooner.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from promptcard_ext.core.contract.runs import RunOut
 from promptcard_ext.core.errors import Denied, NotFound, PromptCardError, Unauthenticated
 from server_ext.api.base import PromptCardsHandler
 from server_ext.api.reading import read_query
-from server_ext.api.run_feeds import Message, RunFeed, message_of
+from server_ext.api.run_feeds import RunFeed, message_of
+from server_ext.api.run_news import Message
 from server_ext.auth.actor import Actor
 from server_ext.auth.permissions import require
 from server_ext.runtime import Runtime
@@ -97,7 +98,7 @@ class RunEventsHandler(WebSocketMixin, WebSocketHandler, PromptCardsHandler):
             self._following.cancel()
 
     async def _follow(self) -> None:
-        feed, woken = self.app.feeds.enter(self._run, self.after, self._read_run)
+        feed, woken = self.app.feeds.enter(self._workspace_id, self._run, self.after, self._read_run)
         # Not all at the same moment: they are woken together.
         due = time.monotonic() + RECHECK_S * random.random()  # noqa: S311
         try:

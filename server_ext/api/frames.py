@@ -8,7 +8,7 @@ _TEXT = 0x81
 """A text message in a single frame, without a mask: RFC 6455, section 5.2."""
 
 
-def text_frame(data: bytes) -> bytes:
+def text_frame(data: bytes | memoryview) -> bytes:
     """Return a message of UTF-8 text as a server sends it, without compression."""
     if len(data) < 126:
         head = struct.pack("!BB", _TEXT, len(data))

@@ -11,6 +11,7 @@ from redis import Redis
 from server_ext.db.engine import SILENCE_S, Database
 from server_ext.jobs.flag import Flag
 from server_ext.keys import KeyRing
+from server_ext.redis_line import RedisLine
 from server_ext.settings import Settings
 
 DEFAULT_LEASE_S = 30.0
@@ -51,6 +52,7 @@ class Context:
     _database: Database | None = field(default=None, repr=False)
     _lease_database: Database | None = field(default=None, repr=False)
     _redis: Redis | None = field(default=None, repr=False)
+    _news: RedisLine | None = field(default=None, repr=False)
 
     @property
     def database(self) -> Database:
@@ -75,19 +77,27 @@ class Context:
 
     @property
     def redis(self) -> Redis:
-        """Redis, for news."""
+        """Redis, for the queue."""
         self._check_process()
         if self._redis is None:
             self._redis = Redis.from_url(self.redis_url, socket_timeout=5, socket_connect_timeout=5)
         return self._redis
 
+    @property
+    def news(self) -> RedisLine:
+        """Redis, for news: what waits for nobody."""
+        self._check_process()
+        if self._news is None:
+            self._news = RedisLine(self.redis_url)
+        return self._news
+
     def close(self) -> None:
         """Close what this process has opened; it is opened anew when it is needed."""
         self._check_process()
-        for opened in (self._database, self._lease_database, self._redis):
+        for opened in (self._database, self._lease_database, self._redis, self._news):
             if opened is not None:
                 opened.close()
-        self._database = self._lease_database = self._redis = None
+        self._database = self._lease_database = self._redis = self._news = None
 
     def _check_process(self) -> None:
         if self._pid != os.getpid():
@@ -96,7 +106,7 @@ class Context:
             for database in (self._database, self._lease_database):
                 if database is not None:
                     database.dispose_after_fork()
-            self._pid, self._redis = os.getpid(), None
+            self._pid, self._redis, self._news = os.getpid(), None, None
 
 
 _current: Context | None = None

@@ -39,7 +39,7 @@ class Recorder:
         self._version_ids = version_ids
         self._waiting: list[recording.Recorded] = []
         self._journal = journal.of_lease(context.home, lease)
-        self._attempt: asyncio.Future[dict[tasks.Lease, int]] | None = None
+        self._attempt: asyncio.Future[None] | None = None
         self._away_since: float | None = None
         self._next_attempt = self._pause_s = 0.0
         self._full = asyncio.Event()
@@ -120,7 +120,7 @@ class Recorder:
             return
         attempt, self._attempt = self._attempt, None
         try:
-            self._tell(attempt.result())
+            attempt.result()
             self._away_since, self._pause_s = None, 0.0
         except BaseException as error:
             # Before anything is waited for: nobody else has these answers, and this process may be killed.
@@ -143,13 +143,13 @@ class Recorder:
         if self._attempt is None:
             if time.monotonic() < self._next_attempt or not self._journal.waits:
                 return
-            self._attempt = asyncio.ensure_future(asyncio.to_thread(self._journal.replay, self._context.database))
+            self._attempt = asyncio.ensure_future(asyncio.to_thread(self._replay))
             await asyncio.wait({self._attempt}, timeout=FLUSH_S)
         if not self._attempt.done():
             return
         attempt, self._attempt = self._attempt, None
         try:
-            self._tell(attempt.result())
+            attempt.result()
             self._away_since, self._pause_s = None, 0.0
         except Unavailable as error:
             self._put_off(error)
@@ -164,17 +164,31 @@ class Recorder:
         self._pause_s = min(5.0, max(0.2, 2 * self._pause_s))
         self._next_attempt = now + self._pause_s
 
-    def _write(self, batch: list[recording.Recorded]) -> dict[tasks.Lease, int]:
-        stored = storing.store(self._context.database, self._lease, batch)
-        self._journal.keep(Entry(self._lease, one) for one in stored.refused)
-        return {self._lease: stored.seq}
+    def _write(self, batch: list[recording.Recorded]) -> None:
+        context, lease = self._context, self._lease
+        stored = storing.store(context.database, lease, batch)
+        self._journal.keep(Entry(lease, one) for one in stored.refused)
+        try:
+            self._tell(stored)
+        except Exception:
+            # It is stored. That nobody could be told must not make it look as if it were not.
+            log.exception("Run %s: nobody was told of event %d", lease.run_id, stored.seq)
 
-    def _tell(self, news: dict[tasks.Lease, int]) -> None:
-        tell(self._context, news)
+    def _tell(self, stored: storing.Stored) -> None:
+        context, lease, told = self._context, self._lease, 0
+        assert lease.run_id is not None
+        for event in stored.events:
+            live.publish_event(context.news, context.keys, lease.workspace_id, lease.run_id, event)
+            told = event.seq
+        if stored.seq > told:
+            tell(context, {lease: stored.seq})
+
+    def _replay(self) -> None:
+        tell(self._context, self._journal.replay(self._context.database))
 
 
 def tell(context: Context, news: dict[tasks.Lease, int]) -> None:
     """Tell whoever watches the runs of these leases of their last event."""
     for lease, seq in news.items():
         if seq and lease.run_id is not None:
-            live.publish(context.redis, lease.workspace_id, lease.run_id, seq)
+            live.publish(context.news, lease.workspace_id, lease.run_id, seq)

@@ -81,4 +81,4 @@ class RunCalls:
     def _tell(self, outage: Outage) -> None:
         seq = outages.record(self._context.database, self._lease, outage)
         if seq and self._lease.run_id is not None:
-            live.publish(self._context.redis, self._lease.workspace_id, self._lease.run_id, seq)
+            live.publish(self._context.news, self._lease.workspace_id, self._lease.run_id, seq)

@@ -67,4 +67,4 @@ def end(
 def announce(context: Context, lease: tasks.Lease) -> None:
     """Tell whoever watches the run to look again."""
     if lease.run_id is not None:
-        live.publish(context.redis, lease.workspace_id, lease.run_id, 0)
+        live.publish(context.news, lease.workspace_id, lease.run_id, 0)

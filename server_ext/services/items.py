@@ -138,6 +138,8 @@ def _differs_from(run: RunOut, workspace_id: UUID) -> sa.ColumnElement[bool]:
 def events_after(scope: Scope, reference: str, after: int) -> tuple[list[RunEventOut], RunOut]:
     """Return up to 50 events behind number ``after`` with their results, and the run."""
     run = run_service.get(scope, reference)
+    if run.event_seq <= after:
+        return [], run
     rows = scope.connection.execute(
         sa.select(run_events)
         .where(

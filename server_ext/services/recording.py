@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from promptcard_ext.core.card import Message, ModelSettings
+from promptcard_ext.core.contract.runs import FINAL
 from promptcard_ext.core.item import Item
 from promptcard_ext.core.matrix import Prepared
 from promptcard_ext.core.results import ItemResult
@@ -19,6 +20,7 @@ from server_ext.db.ids import new_id
 from server_ext.db.tables import runs, test_executions
 from server_ext.services import run_state, spending
 from server_ext.services.answers import answer_row
+from server_ext.services.fresh_events import FreshEvent
 from server_ext.services.spending import Estimate
 from server_ext.services.tasks import Lease
 
@@ -43,6 +45,18 @@ class Recorded(Struct, frozen=True):
     final: bool = True
 
 
+class Brought(NamedTuple):
+    """What came of storing a batch.
+
+    Attributes:
+        seq: Number of the run's event that brings the results; 0 when there were none to bring.
+        event: The event itself, if it brings exactly the batch to a run that goes on.
+    """
+
+    seq: int = 0
+    event: FreshEvent | None = None
+
+
 def recorded(prepared: Prepared, item: Item, result: ItemResult, version_id: UUID, *, final: bool = True) -> Recorded:
     """Return a result of a prepared plan as it is stored."""
     plan = prepared.plan
@@ -57,7 +71,7 @@ def recorded(prepared: Prepared, item: Item, result: ItemResult, version_id: UUI
     )
 
 
-def record(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -> int:
+def record(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -> Brought:
     """Store a batch: generations, executions, rollups, counts, event and attempts.
 
     An item that has a result keeps it (another worker may have been faster). The late answer is kept as a generation
@@ -65,10 +79,11 @@ def record(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -
     already changes nothing.
 
     Returns:
-        The number of the run's event that brings these results; 0 when there were none to bring.
+        The run's event that brings these results.
     """
     results.insert_answers(connection, lease.workspace_id, [row for one in batch for row in _answers(one)])
-    executions = results.document([_execution(one) for one in batch if one.final])
+    final = [one for one in batch if one.final]
+    executions = results.document([_execution(one) for one in final])
     # Recorders of one run take turns on its row: that gives events their order, and counts that add up. What does not
     # depend on it comes before, for nobody else to wait for.
     run = run_state.lock(connection, lease.workspace_id, lease.run_id)  # type: ignore[arg-type]
@@ -79,11 +94,14 @@ def record(connection: sa.Connection, lease: Lease, batch: Sequence[Recorded]) -
     paid = [one.result for one in batch if one.result.ordinal not in told]
     spending.spend(connection, run, lease.token, paid, _estimates(stored))
     if not stored.recorded:
-        return 0
+        return Brought()
     counts = _count(connection, run, stored)
     payload = {"counts": msgspec.to_builtins(counts), "items": stored.recorded}
     run_state.add_event(connection, lease.workspace_id, run.id, seq, "items", payload)
-    return seq
+    if stored.recorded < len(final) or run.status in FINAL:
+        return Brought(seq)
+    brought = tuple(one.result for one in final)
+    return Brought(seq, FreshEvent(seq, run.status, payload, run.plan["card"], brought))
 
 
 def _estimates(stored: Any) -> dict[int, Estimate]:

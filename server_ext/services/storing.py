@@ -16,6 +16,7 @@ from promptcard_ext.core.results import Generation, ItemResult, Outcome, Tokens
 from server_ext.db.engine import Database
 from server_ext.db.errors import STORING, is_refusal, met_another
 from server_ext.services import recording
+from server_ext.services.fresh_events import FreshEvent
 from server_ext.services.recording import Recorded
 from server_ext.services.tasks import Lease
 
@@ -29,10 +30,12 @@ class Stored(NamedTuple):
     Attributes:
         seq: Number of the last event that it brought to its run; 0 when it brought none.
         refused: The results that could not be stored as they are; the run has errors in their place.
+        events: Those events that are known without reading them.
     """
 
     seq: int
     refused: tuple[Recorded, ...] = ()
+    events: tuple[FreshEvent, ...] = ()
 
 
 def store(database: Database, lease: Lease, batch: Sequence[Recorded]) -> Stored:
@@ -49,23 +52,24 @@ def store(database: Database, lease: Lease, batch: Sequence[Recorded]) -> Stored
 
 def _store(database: Database, lease: Lease, batch: Sequence[Recorded]) -> Stored:
     try:
-        return Stored(_in_turn(database, lease, batch))
+        return _in_turn(database, lease, batch)
     except STORING as error:
         if not is_refusal(error):
             raise
         if len(batch) == 1:
-            return Stored(_store_without_content(database, lease, batch[0], error), (batch[0],))
+            return _store_without_content(database, lease, batch[0], error)._replace(refused=(batch[0],))
     middle = len(batch) // 2
     first, second = _store(database, lease, batch[:middle]), _store(database, lease, batch[middle:])
-    return Stored(max(first.seq, second.seq), first.refused + second.refused)
+    return Stored(max(first.seq, second.seq), first.refused + second.refused, first.events + second.events)
 
 
-def _in_turn(database: Database, lease: Lease, batch: Sequence[Recorded]) -> int:
+def _in_turn(database: Database, lease: Lease, batch: Sequence[Recorded]) -> Stored:
     """Store a batch, again when another transaction was in its way."""
     for turn in range(_TURNS):
         try:
             with database.transaction(lease.workspace_id) as connection:
-                return recording.record(connection, lease, batch)
+                brought = recording.record(connection, lease, batch)
+            return Stored(brought.seq, events=() if brought.event is None else (brought.event,))
         except Unavailable as error:
             if turn == _TURNS - 1 or not met_another(error):
                 raise
@@ -73,7 +77,7 @@ def _in_turn(database: Database, lease: Lease, batch: Sequence[Recorded]) -> int
     raise AssertionError("the loop above returns or raises")
 
 
-def _store_without_content(database: Database, lease: Lease, one: Recorded, error: Exception) -> int:
+def _store_without_content(database: Database, lease: Lease, one: Recorded, error: Exception) -> Stored:
     cause = getattr(error, "orig", None) or error  # never its text: that quotes the answer
     log.error(
         "Run %s: the database refuses the result of item %d (%s).",

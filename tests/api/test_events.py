@@ -12,15 +12,18 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from websockets.asyncio.client import connect
 
 from promptcard_ext.core.errors import Unavailable
 from server_ext.api import events_ws
 from server_ext.app import PromptCards
 from server_ext.services import items
+from server_ext.settings import Settings
 from tests.api.conftest import Api
 from tests.api.test_api_runs import RUN, ended
 from tests.conftest import StartWorker
-from tests.support import SLOW, Tenant
+from tests.server.serving import API, TOKEN, Served
+from tests.support import ECHO, SLOW, Tenant
 
 Watch = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -143,6 +146,95 @@ async def test_events_come_when_redis_cannot_tell_of_them(
     run_id = (await api.post("runs", {**RUN, "models": [SLOW], "concurrency": 3})).json["id"]
     start_worker()
     assert sorted(ordinals(await all_of(await watch(run_id)))) == list(range(6))
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Hide results from whoever reads events; the numbers of those that were hidden."""
+    real: Any = items.events_after
+    hidden: list[int] = []
+
+    def without_results(*arguments: Any) -> Any:
+        events, run = real(*arguments)
+        hidden.extend(event.seq for event in events if event.kind == "items")
+        return [event for event in events if event.kind != "items"], run
+
+    monkeypatch.setattr(events_ws.items, "events_after", without_results)
+    return hidden
+
+
+async def watched(redis: Redis, tenant: Tenant, run_id: str, servers: int = 1) -> None:
+    """Wait until so many servers follow a run."""
+    channel = f"pc:watch:{tenant.id}:{run_id}"
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(20):
+        while (await loop.run_in_executor(None, redis.pubsub_numsub, channel))[0][1] != servers:
+            await asyncio.sleep(0.02)
+
+
+async def test_results_come_over_redis_without_being_read(
+    api: Api, watch: Watch, tenant: Tenant, redis: Redis, start_worker: StartWorker, unread: list[int]
+) -> None:
+    tenant.fill(30)
+    run_id = (await api.post("runs", {**RUN, "models": [SLOW], "concurrency": 10})).json["id"]
+    socket = await watch(run_id)
+    await watched(redis, tenant, run_id)
+    start_worker()
+    events = await all_of(socket)
+    assert sorted(ordinals(events)) == list(range(30))
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert unread == []
+
+
+async def test_what_somebody_else_publishes_is_not_shown(
+    api: Api, watch: Watch, tenant: Tenant, redis: Redis, start_worker: StartWorker
+) -> None:
+    tenant.fill(4)
+    run_id = (await api.post("runs", {**RUN, "models": [ECHO]})).json["id"]
+    socket = await watch(run_id)
+    await watched(redis, tenant, run_id)
+    forged = b'{"seq":2,"kind":"items","status":"completed","payload":{},"items":[]}'
+    for seal in (b"", bytes(32), bytes(32) + (2).to_bytes(8, "big")):
+        redis.publish(f"pc:watch:{tenant.id}:{run_id}", seal + forged)
+    redis.publish(f"pc:run:{tenant.id}:{run_id}", "2")
+    start_worker()
+    events = await all_of(socket)
+    assert [event["kind"] for event in events][:2] == ["queued", "running"]
+    assert sorted(ordinals(events)) == list(range(4))
+
+
+async def test_a_flush_and_lost_connections_lose_no_event(
+    api: Api, watch: Watch, tenant: Tenant, redis: Redis, start_worker: StartWorker
+) -> None:
+    tenant.fill(12)
+    run_id = (await api.post("runs", {**RUN, "models": [SLOW], "concurrency": 2})).json["id"]
+    socket = await watch(run_id)
+    start_worker()
+    events = []
+    async for event in heard(socket):
+        events.append(event)
+        redis.flushall()
+        redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert sorted(ordinals(events)) == list(range(12))
+
+
+async def test_watchers_of_two_servers_get_the_same(
+    api: Api, settings: Settings, watch: Watch, tenant: Tenant, redis: Redis, start_worker: StartWorker
+) -> None:
+    tenant.fill(12)
+    run_id = (await api.post("runs", {**RUN, "models": [SLOW], "concurrency": 4})).json["id"]
+    socket = await watch(run_id)
+    with Served(settings.home, "--no-worker") as other:
+        url = f"ws://127.0.0.1:{other.port}{API}/workspaces/{tenant.slug}/runs/{run_id}/events"
+        async with connect(url, additional_headers={"Authorization": f"token {TOKEN}"}) as second:
+            await watched(redis, tenant, run_id, servers=2)
+            start_worker()
+            there = [json.loads(message) async for message in second]
+        here = await all_of(socket)
+    # The run's status is as of the moment when an event was written, or read.
+    assert [{**event, "status": ""} for event in here] == [{**event, "status": ""} for event in there]
+    assert sorted(ordinals(here)) == list(range(12))
 
 
 async def test_the_listener_comes_back_when_its_connection_is_killed(extension: PromptCards, redis: Redis) -> None:

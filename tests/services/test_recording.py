@@ -54,7 +54,7 @@ def result_of(shard: Shard, ordinal: int, said: str = "Hello") -> Recorded:
 def record(tenant: Tenant, lease: Lease, shard: Shard, ordinals: Iterable[int], said: str = "Hello") -> int:
     batch = [result_of(shard, ordinal, said) for ordinal in ordinals]
     with tenant.database.transaction(tenant.id) as connection:
-        return recording.record(connection, lease, batch)
+        return recording.record(connection, lease, batch).seq
 
 
 def begin(tenant: Tenant, count: int) -> tuple[str, Lease, Shard]:
