@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -16,15 +17,22 @@ class Provider(Struct, frozen=True):
 
     Attributes:
         name: Endpoint with a hash of the credential.
+        limit: Calls that it is trusted with at once; None for what is limited by the minute only.
+        requests_per_minute, tokens_per_minute: What began in a minute, as it was over the last seconds; None when the
+            kind has no limit, which is ``most_…``.
     """
 
     provider: str
     name: str
     in_flight: int
-    limit: int
+    limit: int | None
     calls_per_minute: int
     refusals_per_minute: int
     down: list[str]
+    requests_per_minute: int | None
+    most_requests_per_minute: int | None
+    tokens_per_minute: int | None
+    most_tokens_per_minute: int | None
 
 
 def add(commands: Any) -> None:
@@ -56,7 +64,7 @@ def _queue(arguments: argparse.Namespace) -> int:
     if providers is None:
         print("Redis is away: what is called at the moment is not known.")
     else:
-        of_providers = ("provider", "name", "in_flight", "limit", "calls_per_minute", "refusals_per_minute", "down")
+        of_providers = tuple(name for name in Provider.__struct_fields__ if _says_something(name, providers))
         print_list(providers, of_providers, as_json=False, empty="No provider is called.")
     return 0
 
@@ -74,8 +82,14 @@ def _providers(me: Operator) -> list[Provider] | None:
         return None
     return [
         Provider(
-            load.provider or "all", load.name, sum(load.in_flight.values()), load.limit, load.calls_per_minute,
+            load.provider or "all", load.name, sum(load.in_flight.values()), load.limit or None, load.calls_per_minute,
             load.refusals_per_minute, sorted({role for roles in load.down.values() for role in roles.split(",")}),
+            *load.rates(load.used.values()),
         )
         for load in found
     ]  # fmt: skip
+
+
+def _says_something(column: str, providers: Sequence[Provider]) -> bool:
+    """Tell whether a column is worth its place: most keys have no limits by the minute."""
+    return not column.endswith("_minute") or any(getattr(one, column) is not None for one in providers)
