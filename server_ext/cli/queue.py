@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from server_ext.cli.operator import Operator, operator
 from server_ext.cli.output import print_json, print_list
+
+
+LIMITS = ("requests", "tokens")
 
 
 class Provider(Struct, frozen=True):
@@ -33,6 +35,20 @@ class Provider(Struct, frozen=True):
     most_requests_per_minute: int | None
     tokens_per_minute: int | None
     most_tokens_per_minute: int | None
+
+
+class Row(Struct, frozen=True):
+    """The same as a line of a table: what is used of the limits by the minute, in words."""
+
+    provider: str
+    name: str
+    in_flight: int
+    limit: int | None
+    calls_per_minute: int
+    refusals_per_minute: int
+    down: list[str]
+    requests: str
+    tokens: str
 
 
 def add(commands: Any) -> None:
@@ -64,8 +80,11 @@ def _queue(arguments: argparse.Namespace) -> int:
     if providers is None:
         print("Redis is away: what is called at the moment is not known.")
     else:
-        of_providers = tuple(name for name in Provider.__struct_fields__ if _says_something(name, providers))
-        print_list(providers, of_providers, as_json=False, empty="No provider is called.")
+        rows = [_row(provider) for provider in providers]
+        of_rows = [
+            name for name in Row.__struct_fields__ if name not in LIMITS or any(getattr(row, name) for row in rows)
+        ]
+        print_list(rows, of_rows, as_json=False, empty="No provider is called.")
     return 0
 
 
@@ -90,6 +109,14 @@ def _providers(me: Operator) -> list[Provider] | None:
     ]  # fmt: skip
 
 
-def _says_something(column: str, providers: Sequence[Provider]) -> bool:
-    """Tell whether a column is worth its place: most keys have no limits by the minute."""
-    return not column.endswith("_minute") or any(getattr(one, column) is not None for one in providers)
+def _row(provider: Provider) -> Row:
+    return Row(
+        provider.provider, provider.name, provider.in_flight, provider.limit, provider.calls_per_minute,
+        provider.refusals_per_minute, provider.down,
+        _used(provider.requests_per_minute, provider.most_requests_per_minute),
+        _used(provider.tokens_per_minute, provider.most_tokens_per_minute),
+    )  # fmt: skip
+
+
+def _used(used: int | None, limit: int | None) -> str:
+    return "" if limit is None else f"{used:,} of {limit:,} a minute"

@@ -158,8 +158,7 @@ class LeasedPace:
             calls = max(float(limiter.waiting), limiter.limit) if limiter.waiting else 0.0
         else:
             flow = self._begun / max(now - self._looked, SHORT_S) * PORTION_S
-            free = min(limiter.waiting, max(0, limiter.room - limiter.in_flight))
-            calls = min(free + 1.5 * flow, 2 * flow + 2)
+            calls = min(limiter.waiting + 1.5 * flow, 2 * flow + 2)
         self._looked, self._begun = now, 0
         head = self._head if limiter.waiting else 0.0
         return calls, max(head, calls * (self._mean or self._head))
