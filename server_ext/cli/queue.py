@@ -10,7 +10,6 @@ from msgspec import Struct
 from server_ext.cli.operator import Operator, operator
 from server_ext.cli.output import print_json, print_list
 
-
 LIMITS = ("requests", "tokens")
 
 
