@@ -127,12 +127,14 @@ class SharedLimits:
         wishes = self._wishes(soon)
         shares, grants = await asyncio.to_thread(self._ask, wishes, demands)
         before, self._last = self._last, {wish.name: share for wish, share in zip(wishes, shares, strict=True)}
-        wanted, self._wanted = self._wanted, sum(wish.wanted for wish in wishes)
         self._distribute()
         self.rates.fill(demands, grants)
+        # What waits for its minute only gets no more from looking.
+        growing = [wish for wish in wishes if not self.rates.bound(wish.name)]
+        wanted, self._wanted = self._wanted, sum(wish.wanted for wish in growing)
         nothing = Share(0, 0, 0.0, 0)
         return self._wanted > wanted or any(
-            share.granted > before.get(name, nothing).granted for name, share in self._last.items()
+            self._last[wish.name].granted > before.get(wish.name, nothing).granted for wish in growing
         )
 
     def _wishes(self, soon: Mapping[str, int]) -> list[Wish]:

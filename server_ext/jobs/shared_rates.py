@@ -12,8 +12,8 @@ from server_ext.limits.portions import Demand, Grant
 
 # A portion is for what begins until the next look, which is one such time away.
 PORTION_S = 0.25
-# What happens in less than this says little about what will.
-SHORT_S = 0.05
+# Over this time it is reckoned how many calls begin in a second.
+LATELY_S = 0.5
 # Without Redis each goes on with its part of the limit; one that begins meanwhile knows of no others and takes this.
 LOCAL_PART = 4
 
@@ -60,7 +60,7 @@ class Portion:
     """What this process may still begin of one limit.
 
     Attributes:
-        bound: Whether the last look gave less than was wanted: another one now would not give more.
+        bound: Whether the last look gave less than was wanted.
     """
 
     def __init__(self, name: str, label: str, per_minute: PerMinute) -> None:
@@ -125,15 +125,20 @@ class LeasedPace:
     def __init__(self, limiter: Limiter, portions: Sequence[Portion], hungry: Callable[[], None]) -> None:
         self.limiter, self.portions, self._hungry = limiter, portions, hungry
         self.counts_tokens = any(portion.per_minute.tokens is not None for portion in portions)
-        self._begun = 0
+        self._begun, self._per_second = 0, 0.0
         self._mean = self._head = 0.0
         self._looked: float | None = None
+
+    @property
+    def bound(self) -> bool:
+        """Whether the last look gave less than was wanted: another one now would not give more."""
+        return any(portion.bound for portion in self.portions)
 
     def begin(self, tokens: float) -> float:
         """Count a call if it may begin now; nobody knows when it may otherwise."""
         if not all(portion.admits(tokens) for portion in self.portions):
             self._head = tokens
-            if not any(portion.bound for portion in self.portions):
+            if not self.bound:
                 self._hungry()
             return math.inf
         self._begun += 1
@@ -157,7 +162,10 @@ class LeasedPace:
             # Others are about to follow the first call.
             calls = max(float(limiter.waiting), limiter.limit) if limiter.waiting else 0.0
         else:
-            flow = self._begun / max(now - self._looked, SHORT_S) * PORTION_S
+            since = max(now - self._looked, 1e-6)
+            keep = math.exp(-since / LATELY_S)
+            self._per_second = self._per_second * keep + self._begun / since * (1 - keep)
+            flow = self._per_second * PORTION_S
             calls = min(limiter.waiting + 1.5 * flow, 2 * flow + 2)
         self._looked, self._begun = now, 0
         head = self._head if limiter.waiting else 0.0
@@ -212,6 +220,11 @@ class SharedRates:
         demands = [self._own[key].demand(*soon[key]) for key in self._own]
         demands += [portion.demand(calls, tokens) for portion in self._overall if self._paces]
         return demands, {key: math.ceil(one[0]) for key, one in soon.items()}
+
+    def bound(self, key: str) -> bool:
+        """Tell whether the calls of a key wait for a limit by the minute."""
+        pace = self._paces.get(key)
+        return pace is not None and pace.bound
 
     def ends(self) -> list[Demand]:
         """Return what to tell at the end: what is left is put back."""
