@@ -167,15 +167,15 @@ def test_one_who_stops_waiting_gives_its_turn_and_its_part_to_the_next() -> None
         limiter = Limiter(5, 5)
         limiter.regulate(Buckets(PerMinute(tokens=6), asyncio.get_running_loop().time))
         assert limiter.enter(1)
-        large, small = asyncio.ensure_future(limiter.wait(1000)), asyncio.ensure_future(limiter.wait(0.05))
+        large, small = asyncio.ensure_future(limiter.wait(1000)), asyncio.ensure_future(limiter.wait(0.1))
         await asyncio.sleep(0)
         large.cancel()
         async with asyncio.timeout(5):
             await small
         limiter.leave()
-        limiter.withdraw(0.05)
+        limiter.withdraw(0.1)
         assert limiter.in_flight == 0
-        assert limiter.enter(0.05)  # what the small one did not use
+        assert limiter.enter(0.1)  # what the small one did not use
 
     run_async(main())
 
