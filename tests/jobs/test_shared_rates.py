@@ -430,14 +430,17 @@ def keys(tenant: Tenant) -> KeyRing:
     return tenant.database.keys
 
 
-def test_a_run_calls_no_more_often_than_its_credential_says(tenant: Tenant, start_worker: StartWorker) -> None:
+def test_runs_of_several_workers_call_no_more_often_than_their_credential_says(
+    tenant: Tenant, start_worker: StartWorker
+) -> None:
     with Stub() as stub:
         with tenant.scope() as scope:
             network_rules.create(scope, NewNetworkRule("127.0.0.1", stub.port), "*")
             wanted = NewCredential("openai", base_url=stub.url, key="sk-key", requests_per_minute=1200)
             credentials.create(scope, wanted)
-        run_id = tenant.start(["openai:m"], count=80, concurrency=40)
+        runs = [tenant.start(["openai:m"], count=50, concurrency=40) for _ in range(2)]
         start_worker()
-        wait_for(lambda: tenant.status(run_id) == "completed", 60)
-        assert len(stub.calls) == 80
+        start_worker()
+        wait_for(lambda: {tenant.status(run_id) for run_id in runs} == {"completed"}, 60)
+        assert len(stub.calls) == 100
         assert_together_within([call.at for call in stub.calls], 1200)
