@@ -60,6 +60,22 @@ class RedisLine:
         with self._asking():
             return self._redis.evalsha(script.sha, len(keys), *keys, *arguments)
 
+    def ask(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | float]) -> Any:
+        """Run a script, and load it before that when it is not there.
+
+        Raises:
+            RedisAway: Redis does not answer.
+        """
+        try:
+            return self.run(script, keys, arguments)
+        except NoScriptError:
+            self.load(script)
+        try:
+            return self.run(script, keys, arguments)
+        except NoScriptError as error:
+            # Scripts vanish as soon as they are there: no Redis to count with.
+            raise RedisAway from error
+
     def load(self, *scripts: Script) -> None:
         """Load scripts.
 

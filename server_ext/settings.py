@@ -5,10 +5,53 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import platformdirs
 
 from promptcard_ext.core.errors import SetupError
+from promptcard_ext.core.per_minute import UNLIMITED, PerMinute
+
+MOST_CALLS = 100_000
+MOST_REQUESTS = 1_000_000
+MOST_TOKENS = 1_000_000_000
+
+
+class CallRates(NamedTuple):
+    """Most calls and tokens of models in a minute, of all workers together.
+
+    Attributes:
+        total: Of everything (``PROMPTCARDS_REQUESTS_PER_MINUTE_TOTAL``, ``PROMPTCARDS_TOKENS_PER_MINUTE_TOTAL``).
+        workspace: Of each workspace (``PROMPTCARDS_REQUESTS_PER_MINUTE_WORKSPACE``,
+            ``PROMPTCARDS_TOKENS_PER_MINUTE_WORKSPACE``).
+        key: Of each provider that is called by what the environment says, and not by a credential of a workspace
+            (``PROMPTCARDS_REQUESTS_PER_MINUTE_KEY``, ``PROMPTCARDS_TOKENS_PER_MINUTE_KEY``).
+    """
+
+    total: PerMinute = UNLIMITED
+    workspace: PerMinute = UNLIMITED
+    key: PerMinute = UNLIMITED
+
+    @classmethod
+    def from_environment(cls) -> CallRates:
+        """Read the variables; an empty one counts as unset."""
+        return cls(
+            PerMinute(
+                _number("PROMPTCARDS_REQUESTS_PER_MINUTE_TOTAL", MOST_REQUESTS),
+                _number("PROMPTCARDS_TOKENS_PER_MINUTE_TOTAL", MOST_TOKENS),
+            ),
+            PerMinute(
+                _number("PROMPTCARDS_REQUESTS_PER_MINUTE_WORKSPACE", MOST_REQUESTS),
+                _number("PROMPTCARDS_TOKENS_PER_MINUTE_WORKSPACE", MOST_TOKENS),
+            ),
+            PerMinute(
+                _number("PROMPTCARDS_REQUESTS_PER_MINUTE_KEY", MOST_REQUESTS),
+                _number("PROMPTCARDS_TOKENS_PER_MINUTE_KEY", MOST_TOKENS),
+            ),
+        )
+
+
+NO_RATES = CallRates()
 
 
 @dataclass(frozen=True)
@@ -28,6 +71,7 @@ class Settings:
         public_url: Where people reach this server, for links in messages (``PROMPTCARDS_PUBLIC_URL``).
         calls_total: Most calls of models in flight, of all workers together (``PROMPTCARDS_CALLS_TOTAL``).
         calls_per_workspace: The same for one workspace (``PROMPTCARDS_CALLS_PER_WORKSPACE``).
+        rates: The same by the minute, of calls and of tokens.
         limits: Rate limits that differ from ours (``PROMPTCARDS_LIMITS``), see `server_ext.limits.rates`.
     """
 
@@ -41,6 +85,7 @@ class Settings:
     public_url: str = ""
     calls_total: int | None = None
     calls_per_workspace: int | None = None
+    rates: CallRates = NO_RATES
     limits: str | None = None
 
     @property
@@ -62,17 +107,18 @@ class Settings:
             shared_provider_keys=os.environ.get("PROMPTCARDS_SHARED_PROVIDER_KEYS") == "1",
             private_hosts=os.environ.get("PROMPTCARDS_PRIVATE_HOSTS") or "",
             public_url=os.environ.get("PROMPTCARDS_PUBLIC_URL") or "",
-            calls_total=_number("PROMPTCARDS_CALLS_TOTAL"),
-            calls_per_workspace=_number("PROMPTCARDS_CALLS_PER_WORKSPACE"),
+            calls_total=_number("PROMPTCARDS_CALLS_TOTAL", MOST_CALLS),
+            calls_per_workspace=_number("PROMPTCARDS_CALLS_PER_WORKSPACE", MOST_CALLS),
+            rates=CallRates.from_environment(),
             limits=os.environ.get("PROMPTCARDS_LIMITS") or None,
         )
 
 
-def _number(name: str) -> int | None:
-    """Return a variable that is a number of calls, or None when it is not set."""
+def _number(name: str, most: int) -> int | None:
+    """Return a variable that is a number from 1 on, or None when it is not set."""
     text = os.environ.get(name)
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 100_000):
-        raise SetupError(f"{name} is {text!r:.40}, not a number from 1 to 100,000.", code="worker_option_invalid")
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= most):
+        raise SetupError(f"{name} is {text!r:.40}, not a number from 1 to {most:,}.", code="worker_option_invalid")
     return int(text)

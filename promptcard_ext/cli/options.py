@@ -66,6 +66,10 @@ def add_calling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, metavar="S", help="seconds for one call (default 120)")
     parser.add_argument("--deadline", type=float, metavar="S", help="seconds for the whole run (default: none)")
     parser.add_argument(
+        "--requests-per-minute", type=float, metavar="N", help="most calls that begin in a minute (default: no limit)"
+    )
+    parser.add_argument("--tokens-per-minute", type=float, metavar="N", help="most tokens of them (default: no limit)")
+    parser.add_argument(
         "--cache",
         choices=MODES,
         default="live",

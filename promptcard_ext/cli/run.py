@@ -115,6 +115,8 @@ def setup_of(source: Source, arguments: argparse.Namespace) -> Setup:
         concurrency=_first(arguments.concurrency, source.concurrency, 16),
         timeout_s=_first(arguments.timeout, source.timeout_s, 120.0),
         deadline_s=_first(arguments.deadline, source.deadline_s),
+        requests_per_minute=arguments.requests_per_minute,
+        tokens_per_minute=arguments.tokens_per_minute,
         mode=mode,
         judges=tuple(arguments.judge) or source.judges,
         embedder=arguments.embedder or source.embedder,

@@ -49,6 +49,8 @@ def run(
     concurrency: int = 16,
     timeout_s: float = 120.0,
     deadline_s: float | None = None,
+    requests_per_minute: float | None = None,
+    tokens_per_minute: float | None = None,
     judge: str | Sequence[str] = (),
     embedder: str | None = None,
     mode: str = "live",
@@ -69,6 +71,8 @@ def run(
         concurrency: Most calls in flight; a run starts with fewer and grows while the provider answers.
         timeout_s: Longest time for one call, in seconds.
         deadline_s: Longest time for the whole run, in seconds.
+        requests_per_minute: Most calls that begin in a minute, for each endpoint and key; judges count too.
+        tokens_per_minute: Most tokens that they take in a minute, in and out.
         judge: Model that judges where an assertion needs one; several are a panel.
         embedder: Model that makes vectors where an assertion needs them.
         mode: ``live`` always calls; ``cache`` takes stored answers up to 14 days old; ``replay`` never calls;
@@ -99,6 +103,8 @@ def run(
         concurrency=concurrency,
         timeout_s=timeout_s,
         deadline_s=deadline_s,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
         mode=as_mode(mode),
         judges=judges,
         embedder=embedder,

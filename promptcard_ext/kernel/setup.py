@@ -56,6 +56,8 @@ class Setup:
             "concurrency": options.concurrency,
             "timeout_s": options.timeout_s,
             "deadline_s": options.deadline_s,
+            "requests_per_minute": options.requests_per_minute,
+            "tokens_per_minute": options.tokens_per_minute,
             "mode": str(options.mode),
             "judges": list(options.judges),
             "embedder": options.embedder,
@@ -76,6 +78,8 @@ class Kept(Struct, frozen=True):
     concurrency: int = 16
     timeout_s: float = 120.0
     deadline_s: float | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
     mode: Mode = Mode.LIVE
     judges: tuple[str, ...] = ()
     embedder: str | None = None

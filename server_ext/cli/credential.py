@@ -23,27 +23,37 @@ def add(commands: Any) -> None:
         "credential list support",
         "credential set support openai < key.txt",
         "credential set support ollama --base-url http://ollama.lan:11434 --no-key",
+        "credential limit support openai --requests-per-minute 500 --tokens-per-minute 200000",
         "credential test support openai",
         "credential rotate",
     )
     listing = noun.verb("list", "list the credentials of a workspace, without their keys", _list)
     put = noun.verb("set", "save or replace a key, which is asked for or read from standard input", _set)
+    limit = noun.verb("limit", "change how often a key may be called", _limit)
     delete = noun.verb("delete", "delete a credential with its key", _delete)
     test = noun.verb("test", "ask the provider for its models, with the saved key", _test)
     noun.verb("rotate", "seal all keys of all workspaces under the ring's current key", _rotate)
-    for parser in (listing, put, delete, test):
+    for parser in (listing, put, limit, delete, test):
         parser.add_argument("workspace", metavar="WORKSPACE", help="id or slug")
-    for parser in (put, delete, test):
+    for parser in (put, limit, delete, test):
         parser.add_argument("provider", metavar="PROVIDER", help="such as openai")
         parser.add_argument("--name", default="default", help="which connection to the provider (default: default)")
     put.add_argument("--base-url", metavar="URL", help="where it calls (default: as it is, or the provider's own)")
     put.add_argument("--no-key", action="store_true", help="a server that wants no key")
+    for parser in (put, limit):
+        for what in ("requests", "tokens"):
+            parser.add_argument(
+                f"--{what}-per-minute", type=int, metavar="N", help=f"most {what} in a minute; 0 takes the limit away"
+            )
 
 
 def _list(arguments: argparse.Namespace) -> int:
     with operator() as me, me.scope(arguments.workspace) as scope:
         found = _all(scope)
-    columns = ("id", "provider", "name", "base_url", "has_key", "last_four", "enabled", "updated_at", "last_used_at")
+    columns = (
+        "id", "provider", "name", "base_url", "has_key", "last_four", "enabled", "requests_per_minute",
+        "tokens_per_minute", "updated_at", "last_used_at",
+    )  # fmt: skip
     print_list(found, columns, as_json=arguments.json, empty="There are no credentials.")
     return 0
 
@@ -54,17 +64,41 @@ def _set(arguments: argparse.Namespace) -> int:
     from server_ext.services.precondition import unconditional
 
     key = None if arguments.no_key else read_secret("Key")
-    place = {"base_url": arguments.base_url}
-    wanted = converted({"provider": arguments.provider, "name": arguments.name, "key": key, **place}, NewCredential)
+    place, limits = {"base_url": arguments.base_url}, _limits(arguments)
+    given = {"provider": arguments.provider, "name": arguments.name, "key": key, **place}
+    wanted = converted({**given, **limits}, NewCredential)
     with operator() as me, me.scope(arguments.workspace) as scope:
         known = _named(scope, arguments)
         if known is None:
             saved = credentials.create(scope, wanted)
         else:
-            change = CredentialPatch(key=key, **{name: value for name, value in place.items() if value is not None})
+            changes = {name: value for name, value in place.items() if value is not None}
+            change = CredentialPatch(key=key, **changes, **limits)
             saved = credentials.update(scope, str(known.id), change, unconditional)
     print_one(saved, as_json=arguments.json)
     return 0
+
+
+def _limit(arguments: argparse.Namespace) -> int:
+    from promptcard_ext.core.contract.credentials import CredentialPatch
+    from server_ext.services import credentials
+    from server_ext.services.precondition import unconditional
+
+    change = CredentialPatch(**_limits(arguments))
+    with operator() as me, me.scope(arguments.workspace) as scope:
+        saved = credentials.update(scope, str(_needed(scope, arguments).id), change, unconditional)
+    print_one(saved, as_json=arguments.json)
+    return 0
+
+
+def _limits(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the limits that were given; None for one that is to be taken away."""
+    from promptcard_ext.core.contract.credentials import CredentialPatch
+
+    names = ("requests_per_minute", "tokens_per_minute")
+    limits = {name: value or None for name in names if (value := getattr(arguments, name)) is not None}
+    converted(limits, CredentialPatch)
+    return limits
 
 
 def _delete(arguments: argparse.Namespace) -> int:

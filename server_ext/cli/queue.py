@@ -10,21 +10,44 @@ from msgspec import Struct
 from server_ext.cli.operator import Operator, operator
 from server_ext.cli.output import print_json, print_list
 
+LIMITS = ("requests", "tokens")
+
 
 class Provider(Struct, frozen=True):
     """A provider key, as `server_ext.limits.loads.Load` in numbers; or a limit of all keys together.
 
     Attributes:
         name: Endpoint with a hash of the credential.
+        limit: Calls that it is trusted with at once; None for what is limited by the minute only.
+        requests_per_minute, tokens_per_minute: What began in a minute, as it was over the last seconds; None when the
+            kind has no limit, which is ``most_…``.
     """
 
     provider: str
     name: str
     in_flight: int
-    limit: int
+    limit: int | None
     calls_per_minute: int
     refusals_per_minute: int
     down: list[str]
+    requests_per_minute: int | None
+    most_requests_per_minute: int | None
+    tokens_per_minute: int | None
+    most_tokens_per_minute: int | None
+
+
+class Row(Struct, frozen=True):
+    """The same as a line of a table: what is used of the limits by the minute, in words."""
+
+    provider: str
+    name: str
+    in_flight: int
+    limit: int | None
+    calls_per_minute: int
+    refusals_per_minute: int
+    down: list[str]
+    requests: str
+    tokens: str
 
 
 def add(commands: Any) -> None:
@@ -56,8 +79,11 @@ def _queue(arguments: argparse.Namespace) -> int:
     if providers is None:
         print("Redis is away: what is called at the moment is not known.")
     else:
-        of_providers = ("provider", "name", "in_flight", "limit", "calls_per_minute", "refusals_per_minute", "down")
-        print_list(providers, of_providers, as_json=False, empty="No provider is called.")
+        rows = [_row(provider) for provider in providers]
+        of_rows = [
+            name for name in Row.__struct_fields__ if name not in LIMITS or any(getattr(row, name) for row in rows)
+        ]
+        print_list(rows, of_rows, as_json=False, empty="No provider is called.")
     return 0
 
 
@@ -74,8 +100,22 @@ def _providers(me: Operator) -> list[Provider] | None:
         return None
     return [
         Provider(
-            load.provider or "all", load.name, sum(load.in_flight.values()), load.limit, load.calls_per_minute,
+            load.provider or "all", load.name, sum(load.in_flight.values()), load.limit or None, load.calls_per_minute,
             load.refusals_per_minute, sorted({role for roles in load.down.values() for role in roles.split(",")}),
+            *load.rates(load.used.values()),
         )
         for load in found
     ]  # fmt: skip
+
+
+def _row(provider: Provider) -> Row:
+    return Row(
+        provider.provider, provider.name, provider.in_flight, provider.limit, provider.calls_per_minute,
+        provider.refusals_per_minute, provider.down,
+        _used(provider.requests_per_minute, provider.most_requests_per_minute),
+        _used(provider.tokens_per_minute, provider.most_tokens_per_minute),
+    )  # fmt: skip
+
+
+def _used(used: int | None, limit: int | None) -> str:
+    return "" if limit is None else f"{used:,} of {limit:,} a minute"

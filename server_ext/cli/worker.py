@@ -72,6 +72,7 @@ def _worker(arguments: argparse.Namespace) -> int:
             installation=installation_id(services.database_url),
             calls_total=settings.calls_total,
             calls_per_workspace=settings.calls_per_workspace,
+            rates=settings.rates,
             burst=arguments.burst,
         )
     return 0

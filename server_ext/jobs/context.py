@@ -12,7 +12,7 @@ from server_ext.db.engine import SILENCE_S, Database
 from server_ext.jobs.flag import Flag
 from server_ext.keys import KeyRing
 from server_ext.redis_line import RedisLine
-from server_ext.settings import Settings
+from server_ext.settings import NO_RATES, CallRates, Settings
 
 DEFAULT_LEASE_S = 30.0
 DEFAULT_GRACE_S = 10.0
@@ -32,6 +32,7 @@ class Context:
         most_calls: Most calls in flight, whatever a run asks for; None sets no limit.
         installation: Sets our keys in Redis apart from those of others.
         calls_total, calls_per_workspace: Most calls in flight of all workers together; None sets no limit.
+        rates: Most calls and tokens of all workers together in a minute.
     """
 
     database_url: str
@@ -44,6 +45,7 @@ class Context:
     installation: str = ""
     calls_total: int | None = None
     calls_per_workspace: int | None = None
+    rates: CallRates = NO_RATES
     grace_s: float = DEFAULT_GRACE_S
     linger_s: float = 0.0
     at_work: Flag = field(default_factory=Flag, repr=False)

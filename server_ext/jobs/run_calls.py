@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 
 from promptcard_ext.core.engine import EngineOptions
 from promptcard_ext.core.engine.breaker import Outage
 from promptcard_ext.core.engine.gates import Gates
+from promptcard_ext.core.engine.identity import limit_key
+from promptcard_ext.core.ports import Provider
 from promptcard_ext.core.pricing import PriceBook
 from promptcard_ext.providers import Providers
+from promptcard_ext.providers.registry import connection
 from server_ext.jobs import live
 from server_ext.jobs.context import Context
 from server_ext.jobs.shared_limits import SharedLimits
@@ -57,11 +61,22 @@ class RunCalls:
         """Return how many calls a run of this concurrency may have in flight in this process."""
         return min(concurrency, self._context.most_calls or concurrency)
 
-    def providers(self, connected: connections.Connections) -> Providers:
-        """Return providers for these connections: those of a shard before, unless something has changed since."""
+    def providers(self, connected: connections.Connections) -> Callable[[str], Provider]:
+        """Return what gives the providers of these connections, held to their limits.
+
+        They are those of a shard before, unless something has changed since.
+        """
         if not self._opened or not self._opened[-1][0].leads_as(connected):
             self._opened.append((connected, Providers(connected.options)))
-        return self._opened[-1][1]
+        providers = self._opened[-1][1]
+
+        def provider_of(reference: str) -> Provider:
+            provider = providers(reference)
+            own = connected.per_minute(connection(reference))
+            self._limits.rates.limit(limit_key(provider), self._context.rates.key if own is None else own)
+            return provider
+
+        return provider_of
 
     async def __aenter__(self) -> RunCalls:
         self.prices = await asyncio.to_thread(prices.load, self._context.database, self._lease.workspace_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
@@ -15,6 +15,8 @@ from promptcard_ext.core.engine.breaker import Outage, Role
 from promptcard_ext.core.engine.limiter import Limiter
 from promptcard_ext.core.errors import Unavailable
 from server_ext.jobs.context import Context
+from server_ext.jobs.shared_rates import SharedRates
+from server_ext.limits.portions import Demand, Grant, Portions
 from server_ext.limits.shares import START, Share, Shares, Wish
 from server_ext.redis_line import RedisAway, RedisLine
 
@@ -40,6 +42,9 @@ class SharedLimits:
     Args:
         workspace_id: Whose shard it is.
         record: Writes down an outage; called from another thread.
+
+    Attributes:
+        rates: The limits by the minute.
     """
 
     def __init__(
@@ -54,17 +59,22 @@ class SharedLimits:
         self._down: set[tuple[str, Role]] = set()
         self._context, self._workspace_id = context, workspace_id
         # The workspace comes first, so that its own calls can be told from those of others.
-        self._shares = Shares(RedisLine(context.redis_url), context.installation, f"{workspace_id}:{asker}")
+        whose, line = f"{workspace_id}:{asker}", RedisLine(context.redis_url)
+        self._shares = Shares(line, context.installation, whose)
+        self._portions = Portions(line, context.installation, whose)
         self._keys: list[_Key] = []
         self._last: dict[str, Share] = {}
         self._wanted = 0
         self._wake = asyncio.Event()
+        overall = (("total", context.rates.total), (f"workspace:{workspace_id}", context.rates.workspace))
+        self.rates = SharedRates(overall, self._wake.set)
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     def begun(self, key: str, provider: str, limiter: Limiter) -> None:
         """Hold a new limiter to the share that is asked for at once."""
         limiter.entrust(0)
+        self.rates.begun(key, provider, limiter)
         limiter.refusal_heard = self._wake.set
         self._keys.append(_Key(key, provider, limiter))
         self._wake.set()
@@ -88,8 +98,8 @@ class SharedLimits:
         self._closing = True
         self._wake.set()
         await self._task
-        wishes = [wish._replace(wanted=0, in_flight=0, down="") for wish in self._wishes()]
-        await asyncio.to_thread(self._ask, wishes)
+        wishes = [wish._replace(wanted=0, in_flight=0, down="") for wish in self._wishes({})]
+        await asyncio.to_thread(self._ask, wishes, self.rates.ends(), ends=True)
         self._shares.close()
 
     async def _look_after(self) -> None:
@@ -113,21 +123,27 @@ class SharedLimits:
 
     async def _look(self) -> bool:
         """Ask for shares and hold the limiters to them; tell whether more was wanted or given than before."""
-        wishes = self._wishes()
-        shares = await asyncio.to_thread(self._ask, wishes)
+        demands, soon = self.rates.demands()
+        wishes = self._wishes(soon)
+        shares, grants = await asyncio.to_thread(self._ask, wishes, demands)
         before, self._last = self._last, {wish.name: share for wish, share in zip(wishes, shares, strict=True)}
-        wanted, self._wanted = self._wanted, sum(wish.wanted for wish in wishes)
         self._distribute()
+        self.rates.fill(demands, grants)
+        # What waits for its minute only gets no more from looking.
+        growing = [wish for wish in wishes if not self.rates.bound(wish.name)]
+        wanted, self._wanted = self._wanted, sum(wish.wanted for wish in growing)
         nothing = Share(0, 0, 0.0, 0)
         return self._wanted > wanted or any(
-            share.granted > before.get(name, nothing).granted for name, share in self._last.items()
+            self._last[wish.name].granted > before.get(wish.name, nothing).granted for wish in growing
         )
 
-    def _wishes(self) -> list[Wish]:
+    def _wishes(self, soon: Mapping[str, int]) -> list[Wish]:
+        """Return what to ask for; what waits for its minute wants no slot until it may begin ``soon``."""
         now = asyncio.get_running_loop().time()
         wishes = []
         for name, provider, limiter in self._keys:
-            news, wanted = limiter.news(), limiter.in_flight + limiter.waiting
+            news = limiter.news()
+            wanted = limiter.in_flight + min(limiter.waiting, soon.get(name, limiter.waiting))
             if wanted and name not in self._last:
                 # Others are about to follow the first call.
                 wanted = max(wanted, int(limiter.limit))
@@ -154,8 +170,14 @@ class SharedLimits:
             found.append((f"workspace:{self._workspace_id}", self._context.calls_per_workspace))
         return found
 
-    def _ask(self, wishes: Sequence[Wish]) -> list[Share]:
-        return [self._ask_one(wish) for wish in wishes]
+    def _ask(
+        self, wishes: Sequence[Wish], demands: list[Demand], *, ends: bool = False
+    ) -> tuple[list[Share], Sequence[Grant | None]]:
+        shares = [self._ask_one(wish) for wish in wishes]
+        try:
+            return shares, self._portions.ask(demands, ends=ends) if demands else []
+        except RedisAway:
+            return shares, [None] * len(demands)
 
     def _ask_one(self, wish: Wish) -> Share:
         try:

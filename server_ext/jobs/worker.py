@@ -20,6 +20,7 @@ from server_ext.jobs.queue import Doorbell, DoorbellJob, open_queue
 from server_ext.jobs.relay import Relay
 from server_ext.keys import KeyRing
 from server_ext.services.workers import State
+from server_ext.settings import NO_RATES, CallRates
 
 log = logging.getLogger("promptcards.worker")
 # Of so many new objects some may be garbage that only a search finds. A run makes that many in a few hundred calls.
@@ -79,12 +80,13 @@ def work_forever(
     installation: str = "",
     calls_total: int | None = None,
     calls_per_workspace: int | None = None,
+    rates: CallRates = NO_RATES,
     burst: bool = False,
 ) -> None:
     """Take tasks from the queue until SIGTERM or Ctrl-C (or, with ``burst``, until none is left)."""
     setting = context.Context(
         database_url, redis_url, worker_name(), keys, lease_s, shared_keys, most_calls, installation,
-        calls_total, calls_per_workspace, grace_s, 0.0 if burst else LINGER_S,
+        calls_total, calls_per_workspace, rates, grace_s, 0.0 if burst else LINGER_S,
     )  # fmt: skip
     context.install(setting)
     drain.install()

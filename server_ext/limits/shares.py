@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from redis.exceptions import NoScriptError
-
-from server_ext.redis_line import RedisAway, RedisLine, Script
+from server_ext.redis_line import RedisLine, Script
 
 TTL_S = 10.0
 START = 20
@@ -174,15 +172,7 @@ class Shares:
             self._asker, round(TTL_S * 1e6), wish.wanted, wish.in_flight, wish.answers, wish.refusals, wish.cut,
             round(wish.age_s * 1e6), round(wish.hold_s * 1e6), wish.limit, wish.name, wish.label, START, wish.down,
         ]  # fmt: skip
-        try:
-            found = self._line.run(SHARE, keys, values)
-        except NoScriptError:
-            self._line.load(SHARE)
-            try:
-                found = self._line.run(SHARE, keys, values)
-            except NoScriptError as error:
-                raise RedisAway from error
-        granted, limit, hold_us, askers = found
+        granted, limit, hold_us, askers = self._line.ask(SHARE, keys, values)
         return Share(granted, limit, hold_us / 1e6, askers)
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from promptcard_ext.core.contract.credentials import CredentialTest
 from promptcard_ext.core.errors import ProviderError, SetupError, UnknownModel
+from promptcard_ext.core.per_minute import UNLIMITED, PerMinute
 from promptcard_ext.providers.outbound import Guard
 from promptcard_ext.providers.place import place_of
 from promptcard_ext.providers.registry import Options, open_provider, takes_credentials
@@ -37,6 +38,7 @@ class Connection:
     Attributes:
         options: What the provider's constructor takes, the key among it.
         problem: Why there are none.
+        per_minute: How often it may be called.
     """
 
     id: UUID
@@ -45,6 +47,7 @@ class Connection:
     enabled: bool
     options: Options = field(default_factory=dict, repr=False)
     problem: SetupError | None = None
+    per_minute: PerMinute = UNLIMITED
 
 
 class Connections:
@@ -76,11 +79,11 @@ class Connections:
             UnknownModel: There is no credential for it (``credential_missing``).
             ProviderError: Its key cannot be opened (``credential_unreadable``).
         """
-        provider, slash, name = wanted.partition("/")
-        known = [one for one in self._known if one.provider == provider]
+        provider, slash, _ = wanted.partition("/")
+        known = self._of(provider)
         if not slash and not known and (self._environment or not takes_credentials(provider)):
             return {}
-        chosen = _chosen([one for one in known if one.enabled], name)
+        chosen = self._chosen(wanted)
         if chosen is None:
             raise _missing(wanted, known)
         if (problem := chosen.problem) is not None:
@@ -88,6 +91,18 @@ class Connections:
             raise ProviderError(problem.message, hint=problem.hint, code=problem.code, sent=False)
         self.used.add(chosen.id)
         return chosen.options
+
+    def per_minute(self, wanted: str) -> PerMinute | None:
+        """Return how often a connection may be called; None for one that is not the workspace's own."""
+        chosen = self._chosen(wanted)
+        return None if chosen is None else chosen.per_minute
+
+    def _of(self, provider: str) -> list[Connection]:
+        return [one for one in self._known if one.provider == provider]
+
+    def _chosen(self, wanted: str) -> Connection | None:
+        provider, _, name = wanted.partition("/")
+        return _chosen([one for one in self._of(provider) if one.enabled], name)
 
 
 def load(scope: Scope, *, shared_keys: bool) -> Connections:
@@ -148,11 +163,12 @@ def options_of(keys: KeyRing, row: Any, guard: Guard) -> Options:
 
 
 def _opened(keys: KeyRing, row: Any, guard: Guard) -> Connection:
+    per_minute = PerMinute(row.requests_per_minute, row.tokens_per_minute)
     try:
         options = options_of(keys, row, guard) if row.enabled else {}
     except SetupError as problem:
         return Connection(row.id, row.provider, row.name, row.enabled, problem=problem)
-    return Connection(row.id, row.provider, row.name, row.enabled, options)
+    return Connection(row.id, row.provider, row.name, row.enabled, options, per_minute=per_minute)
 
 
 async def _tested(name: str, options: Options) -> CredentialTest:

@@ -24,6 +24,7 @@ from server_ext.services.scope import Scope, as_uuid, missing
 # The end of a shorter key would be too much of it.
 SHOWS_ITS_END = 12
 _FIRST_PAGE = CredentialQuery()
+_LIMITS = ("requests_per_minute", "tokens_per_minute")
 
 
 def list_credentials(scope: Scope, query: CredentialQuery = _FIRST_PAGE) -> Page[Credential]:
@@ -73,6 +74,8 @@ def create(scope: Scope, wanted: NewCredential) -> Credential:
         "name": _checked_name(wanted.name),
         "base_url": place.url,
         "enabled": wanted.enabled,
+        "requests_per_minute": wanted.requests_per_minute,
+        "tokens_per_minute": wanted.tokens_per_minute,
         "created_by": None if scope.actor.via == "operator" else scope.actor.user_id,
         **_sealed(scope, credential_id, 1, place, key),
     }
@@ -102,12 +105,14 @@ def update(scope: Scope, reference: str, patch: CredentialPatch, match: Match) -
         "enabled": row.enabled if patch.enabled is UNSET else patch.enabled,
         "updated_at": sa.func.clock_timestamp(),
     }
+    limits = {one: getattr(patch, one) for one in _LIMITS if getattr(patch, one) is not UNSET}
+    values |= limits
     fate = _fate_of_key(row, patch.key, place)
     if fate != "kept":
         key = _checked_key(patch.key) if isinstance(patch.key, str) else None
         values |= {"revision": row.revision + 1, **_sealed(scope, row.id, row.revision + 1, place, key)}
     _write(scope, sa.update(table).where(*_one(scope, row.id)).values(values), row.provider, name)
-    detail = {"name": name, "enabled": values["enabled"], "origin": place.origin, "key": fate}
+    detail = {"name": name, "enabled": values["enabled"], "origin": place.origin, "key": fate, **limits}
     if place.origin != (before := place_of(row.base_url).origin):
         detail["origin_before"] = before
     audit.record(scope, "credential.updated", "credential", row.id, **detail)

@@ -78,7 +78,10 @@ def _providers(workspace_id: UUID, loads: Sequence[Load]) -> Iterator[ProviderLo
         # What is called by others only is not this workspace's business; nor are the limits of all keys together.
         if calls and load.provider:
             down = {role for asker, roles in load.down.items() if asker.startswith(mine) for role in roles.split(",")}
-            yield ProviderLoad(load.provider, sum(calls), load.limit, [role for role in ROLES if role in down])
+            used = [rates for asker, rates in load.used.items() if asker.startswith(mine)]
+            yield ProviderLoad(
+                load.provider, sum(calls), load.limit, [role for role in ROLES if role in down], *load.rates(used)
+            )
 
 
 def all_queues(database: Database) -> tuple[list[Line], list[workers.Known]]:

@@ -88,3 +88,18 @@ async def test_a_test_takes_no_other_address(api: Api, tenant: Tenant) -> None:
         assert (await api.post(path, {"base_url": evil.url})).status == 422
         assert (await api.post(f"{path}?base_url={evil.url}")).status == 422
         assert evil.connections == 0
+
+
+async def test_a_key_has_limits_by_the_minute_that_can_be_changed_and_taken_away(api: Api) -> None:
+    saved = await api.post("credentials", {"provider": "openai", "key": KEY, "requests_per_minute": 500})
+    path = f"{api.workspace}/credentials/{saved.json['id']}"
+    assert (saved.json["requests_per_minute"], saved.json["tokens_per_minute"]) == (500, None)
+    change: dict[str, Any] = {"requests_per_minute": None, "tokens_per_minute": 90_000}
+    changed = await api.ask("PATCH", path, change, headers={"If-Match": saved.headers["ETag"]})
+    assert (changed.json["requests_per_minute"], changed.json["tokens_per_minute"]) == (None, 90_000)
+    assert (changed.json["has_key"], changed.json["revision"]) == (True, 1)
+    same = await api.ask("PATCH", path, {"name": "main"}, headers={"If-Match": changed.headers["ETag"]})
+    assert same.json["tokens_per_minute"] == 90_000
+    for wrong in (0, -5, 1_000_001, 1.5, "many"):
+        refused = await api.post("credentials", {"provider": "openai", "name": "x", "requests_per_minute": wrong})
+        assert refused.status == 422

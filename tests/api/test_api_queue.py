@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
+
+from promptcard_ext.core.per_minute import PerMinute
 from server_ext.embedded import Services
+from server_ext.limits.portions import SMOOTH_S, Demand, Portions
 from server_ext.limits.shares import Shares, Wish
 from server_ext.redis_line import RedisLine
 from server_ext.runtime import installation_id
@@ -75,9 +79,47 @@ async def test_a_workspace_sees_what_it_calls_and_what_is_down(
         one.close()
     found = sorted((await api.get("queue")).json["providers"], key=lambda one: str(one["provider"]))
     assert found == [
-        {"provider": "broken", "in_flight": 0, "limit": 20, "down": ["judge"]},
-        {"provider": "example", "in_flight": 4, "limit": 20, "down": []},
+        {"provider": "broken", "in_flight": 0, "limit": 20, "down": ["judge"], **NO_RATES},
+        {"provider": "example", "in_flight": 4, "limit": 20, "down": [], **NO_RATES},
     ]
+
+
+NO_RATES = dict.fromkeys(
+    ("requests_per_minute", "most_requests_per_minute", "tokens_per_minute", "most_tokens_per_minute")
+)
+
+
+async def test_a_workspace_sees_what_it_uses_of_limits_by_the_minute(
+    api: Api, settings: Settings, services: Services, tenant: Tenant, stranger: Tenant
+) -> None:
+    name, limit = "https://metered.example.com#1", PerMinute(500, 20_000)
+    for owner, used in ((tenant, 10), (stranger, 20)):
+        shares = shares_of(services, owner)
+        shares.ask(Wish(name, "example", 9, 4))
+        shares.close()
+        portions = Portions(RedisLine(services.redis_url), installation_id(services.database_url), f"{owner.id}:w:t")
+        portions.ask([Demand(name, "example", limit, 1, 1), Demand("total", "", PerMinute(900), 1, 1)])
+        portions.ask([Demand(name, "example", limit, 0, 0, requests_used=used, tokens_used=100 * used)])
+    (found,) = [one for one in (await api.get("queue")).json["providers"] if one["most_requests_per_minute"]]
+    assert (found["most_requests_per_minute"], found["most_tokens_per_minute"]) == (500, 20_000)
+    assert found["tokens_per_minute"] == pytest.approx(100 * found["requests_per_minute"], abs=100)
+    assert 0 < found["requests_per_minute"] <= 10 * 60 / SMOOTH_S
+
+
+def test_operators_see_what_all_use_of_limits_by_the_minute(
+    settings: Settings, services: Services, tenant: Tenant
+) -> None:
+    name = "https://metered.example.com#2"
+    portions = Portions(RedisLine(services.redis_url), installation_id(services.database_url), f"{tenant.id}:w:t")
+    portions.ask([Demand(name, "example", PerMinute(500), 1, 1), Demand("total", "", PerMinute(900, 5000), 1, 1)])
+    table = run_command(settings.home, "queue")
+    found = {one["name"]: one for one in json.loads(run_command(settings.home, "queue", "--json").stdout)["providers"]}
+    assert (found[name]["provider"], found[name]["most_requests_per_minute"]) == ("example", 500)
+    assert found[name]["most_tokens_per_minute"] is None
+    total = found["total"]
+    assert (total["provider"], total["limit"], total["most_tokens_per_minute"]) == ("all", None, 5000)
+    assert "0 of 500 a minute" in table.stdout
+    assert "0 of 5,000 a minute" in table.stdout
 
 
 def shares_of(services: Services, tenant: Tenant) -> Shares:

@@ -138,7 +138,14 @@ def test_a_model_that_does_not_exist_is_named(home: Path, card: Path, model: str
 
 
 @pytest.mark.parametrize(
-    "option", [("--repeat", "0"), ("--concurrency", "0"), ("--timeout", "-1"), ("--timeout", "nan")]
+    "option",
+    [
+        ("--repeat", "0"),
+        ("--concurrency", "0"),
+        ("--timeout", "-1"),
+        ("--timeout", "nan"),
+        ("--requests-per-minute", "0"),
+    ],
 )
 def test_numbers_that_make_no_sense_are_refused(home: Path, card: Path, option: tuple[str, str]) -> None:
     failed(run_command(home, "run", str(card), "--model", "simulated:echo", *option), code=2)

@@ -239,6 +239,23 @@ def test_a_provider_key_is_saved_and_never_shown(command: Command, tenant: Tenan
     assert "not_found" in command("credential", "test", place, "openai").err
 
 
+def test_a_provider_key_is_limited_without_being_given_again(command: Command, tenant: Tenant) -> None:
+    place = str(tenant.id)
+    command("credential", "set", place, "openai", "--requests-per-minute", "500", stdin="sk-verysecretkey-1234567890")
+    limited = command("credential", "limit", place, "openai", "--tokens-per-minute", "90000", "--json").json
+    assert (limited["requests_per_minute"], limited["tokens_per_minute"]) == (500, 90_000)
+    assert (limited["has_key"], limited["revision"]) == (True, 1)
+    free = command("credential", "limit", place, "openai", "--requests-per-minute", "0", "--json").json
+    assert (free["requests_per_minute"], free["tokens_per_minute"]) == (None, 90_000)
+    again = command(
+        "credential", "set", place, "openai", "--tokens-per-minute", "0", "--json", stdin="sk-another-key-123"
+    )
+    assert (again.json["tokens_per_minute"], again.json["revision"]) == (None, 2)
+    wrong = command("credential", "limit", place, "openai", "--requests-per-minute", "-1")
+    assert "argument_invalid" in wrong.err
+    assert "not_found" in command("credential", "limit", place, "ollama", "--requests-per-minute", "1").err
+
+
 @pytest.fixture
 def elsewhere(command: Command, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A workspace of another installation, which commands are for from now on."""

@@ -8,6 +8,8 @@ import promptcard_ext as pc
 from promptcard_ext.core.assertions import python
 from promptcard_ext.core.errors import CardError, UnknownModel
 from promptcard_ext.core.ports import Request
+from promptcard_ext.kernel.resume import setup_in
+from promptcard_ext.local.run_folder import RunFolder
 
 CARD = pc.Card("greet", "Say hello to {{ who }}.")
 
@@ -89,3 +91,13 @@ def test_python_of_others_stays_distrusted_in_the_process_that_goes_on_with_a_ru
         python.trust(cases[0].assertions)
     assert done.stdout.strip() == "['python_not_trusted']", done.stderr
     assert not mark.exists()
+
+
+def test_a_run_that_goes_on_keeps_to_the_limits_by_the_minute_that_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMPTCARDS_HOME", str(tmp_path / "home"))
+    limits = {"requests_per_minute": 900, "tokens_per_minute": 80_000.0}
+    kept = pc.run(CARD, [{"who": "Ada"}], "simulated:echo", keep=True, **limits).wait().kept_as  # type: ignore[arg-type]
+    assert kept is not None
+    assert setup_in(RunFolder.open(kept, write=False)).options.per_minute == (900, 80_000)

@@ -12,6 +12,8 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9._-]{0,48}[a-z0-9])?$", ma
 ProviderName = Annotated[str, Meta(min_length=1, max_length=100)]
 Url = Annotated[str, Meta(min_length=1, max_length=2000)]
 Key = Annotated[str, Meta(min_length=1, max_length=4000)]
+Requests = Annotated[int, Meta(ge=1, le=1_000_000)]
+TokenNumber = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 
 class CredentialQuery(Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +43,8 @@ class Credential(Struct, frozen=True):
         enabled: Whether runs may use it.
         created_by: Who saved it first; null when that was the system.
         last_used_at: When a worker last used it, exact to an hour; null for never.
+        requests_per_minute: Most calls that begin in a minute, of all workers together; null for no limit.
+        tokens_per_minute: Most tokens of them, in and out; null for no limit.
     """
 
     id: UUID
@@ -55,6 +59,8 @@ class Credential(Struct, frozen=True):
     created_at: datetime
     updated_at: datetime
     last_used_at: datetime | None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
 
 class NewCredential(Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,6 +72,8 @@ class NewCredential(Struct, frozen=True, forbid_unknown_fields=True):
         enabled: Whether runs may use it.
         base_url: Default: where everybody calls this provider, if there is such a place.
         key: Printable ASCII; blanks around it are taken off. None for a server that wants none.
+        requests_per_minute: Most calls that begin in a minute; None for no limit.
+        tokens_per_minute: Most tokens of them, in and out; None for no limit.
     """
 
     provider: ProviderName
@@ -73,6 +81,8 @@ class NewCredential(Struct, frozen=True, forbid_unknown_fields=True):
     base_url: Url | None = None
     key: Key | None = None
     enabled: bool = True
+    requests_per_minute: Requests | None = None
+    tokens_per_minute: TokenNumber | None = None
 
     def __repr__(self) -> str:
         return f"NewCredential({self.provider!r}, {self.name!r})"
@@ -86,12 +96,15 @@ class CredentialPatch(Struct, frozen=True, forbid_unknown_fields=True):
         enabled: Whether runs may use it.
         base_url: A new scheme, host or port takes the stored key away unless ``key`` is given too.
         key: A new key; null takes the stored one away.
+        requests_per_minute, tokens_per_minute: New limits; null takes one away.
     """
 
     name: Name | UnsetType = UNSET
     base_url: Url | UnsetType = UNSET
     key: Key | UnsetType | None = UNSET
     enabled: bool | UnsetType = UNSET
+    requests_per_minute: Requests | UnsetType | None = UNSET
+    tokens_per_minute: TokenNumber | UnsetType | None = UNSET
 
     def __repr__(self) -> str:
         return "CredentialPatch(…)"

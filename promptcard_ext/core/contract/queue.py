@@ -61,12 +61,19 @@ class ProviderLoad(Struct, frozen=True):
         in_flight: Calls of this workspace.
         limit: Calls that the key is trusted with at once, by all who call it.
         down: As what it is taken to be down, ``task`` or ``judge``; calls wait meanwhile.
+        requests_per_minute, tokens_per_minute: What this workspace began to call in a minute, as it was over the last
+            seconds; null when the kind has no limit.
+        most_requests_per_minute, most_tokens_per_minute: The limits of the key, for all who call it; null for none.
     """
 
     provider: str
     in_flight: int
     limit: int
     down: list[Literal["task", "judge"]]
+    requests_per_minute: int | None = None
+    most_requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    most_tokens_per_minute: int | None = None
 
 
 class Queue(Struct, frozen=True):

@@ -66,11 +66,11 @@ class ItemAsker:
             return _vectors(stored)
         price = self._caller.price(provider, name)
         purse = self._caller.purse
-        prompt = [Message("user", text) for text in texts]
-        reserve = None if purse is None else purse.for_prompt(price, name, prompt, ModelSettings(max_tokens=1))
+        prompt = Request(name, tuple(Message("user", text) for text in texts), ModelSettings(max_tokens=1))
+        reserve = None if purse is None else purse.for_request(price, prompt)
         embedder: Embedder = provider
         reply, calls = await self._caller.call(
-            provider, name, lambda: embedder.embed(name, list(texts)), reserve, price, "judge"
+            provider, prompt, lambda: embedder.embed(name, list(texts)), reserve, price, "judge"
         )
         cost = None if price is None else price.cost_of(reply.tokens)
         generation = Generation(

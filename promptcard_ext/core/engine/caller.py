@@ -102,9 +102,7 @@ class Caller:
             return Answered(stored, True)
         price = self.price(provider, request.model)
         reserve = None if self.purse is None else self.purse.for_request(price, request)
-        reply, calls = await self.call(
-            provider, request.model, lambda: provider.generate(request), reserve, price, role
-        )
+        reply, calls = await self.call(provider, request, lambda: provider.generate(request), reserve, price, role)
         generation = generation_of(provider, request.model, asked, reply, calls, price)
         self.keep(asked, repeat, generation)
         return Answered(generation, False)
@@ -136,23 +134,25 @@ class Caller:
     async def call(
         self,
         provider: Provider,
-        model: str,
+        request: Request,
         make: Callable[[], Awaitable[T]],
         reserve_usd: Decimal | None,
         price: Price | None,
         role: Role = "task",
     ) -> tuple[T, int]:
         """Make a call, and again while that may help; return the reply and the number of calls."""
-        limiter, breaker = self.gates.limiter(provider), self.gates.breaker(provider, role)
+        limiter, breaker, weights = self.gates.limiter(provider), self.gates.breaker(provider, role), self.gates.weights
         options, failures, unclear = self.options, 0, 0
         for attempt in count(1):
-            await self._admission(limiter, breaker, reserve_usd)
+            paced = limiter.pace is not None and limiter.pace.counts_tokens
+            tokens = weights.expected(request) if paced else 0.0
+            await self._admission(limiter, breaker, reserve_usd, tokens)
             started = self._loop.time()
             try:
                 async with asyncio.timeout(options.timeout_s):
                     reply = await self._noted(make)
             except TimeoutError as late:
-                error = _too_slow(provider, model, options.timeout_s)
+                error = _too_slow(provider, request.model, options.timeout_s)
                 # What had arrived by then is worth keeping: it may have been paid for.
                 error.raw = getattr(late.__cause__, "raw", None)
             except ProviderError as refusal:
@@ -162,13 +162,16 @@ class Caller:
                 await self._done(limiter, reserve_usd, reserve_usd)
                 raise
             else:
-                await self._done(limiter, reserve_usd, _cost(price, reply) if reserve_usd is not None else None)
+                unused = weights.unused(request, tokens, reply.tokens) if paced else 0.0
+                await self._done(limiter, reserve_usd, _cost(price, reply) if reserve_usd is not None else None, unused)
                 limiter.answered(getattr(reply, "quota", None))
                 breaker.succeeded()
                 return reply, attempt
             fate_unknown = error.sent and error.code in UNCLEAR
             unclear += fate_unknown
-            await self._done(limiter, reserve_usd, reserve_usd if fate_unknown else Decimal(0))
+            # What was refused counts as a call, and takes no tokens.
+            back = 0.0 if fate_unknown else tokens
+            await self._done(limiter, reserve_usd, reserve_usd if fate_unknown else Decimal(0), back)
             limiter.refused(error, started)
             breaker.failed(error, started, make)
             # What fails because the provider is down does not count against the item, as long as that is waited for.
@@ -189,25 +192,27 @@ class Caller:
         finally:
             self.calling.discard(task)
 
-    async def _admission(self, limiter: Limiter, breaker: Breaker, reserve_usd: Decimal | None) -> None:
+    async def _admission(self, limiter: Limiter, breaker: Breaker, reserve_usd: Decimal | None, tokens: float) -> None:
         while True:
             if not self._open.is_set():
                 await self._open.wait()
             tries = breaker.is_open and await breaker.admit(self.options.timeout_s)
-            if not limiter.enter():
-                await limiter.wait()
+            if not limiter.enter(tokens):
+                await limiter.wait(tokens)
             if self._open.is_set() and (tries or not breaker.is_open):
                 break
-            limiter.leave()  # paused, or the provider went down, while it waited for its turn
+            limiter.withdraw(tokens)  # paused, or the provider went down, while it waited for its turn
         if reserve_usd is not None and self.purse is not None:
             try:
                 await self.purse.reserve(reserve_usd)
             except BaseException:
-                limiter.leave()
+                limiter.withdraw(tokens)
                 raise
 
-    async def _done(self, limiter: Limiter, reserved: Decimal | None, spent: Decimal | None) -> None:
-        limiter.leave()
+    async def _done(
+        self, limiter: Limiter, reserved: Decimal | None, spent: Decimal | None, unused_tokens: float = 0.0
+    ) -> None:
+        limiter.leave(unused_tokens)
         if reserved is not None and self.purse is not None:
             await self.purse.settle(reserved, reserved if spent is None else spent)
 

@@ -6,12 +6,16 @@ have learnt of their providers.
 
 from __future__ import annotations
 
+import asyncio
+
 from promptcard_ext.core.engine.breaker import Breaker, Role
 from promptcard_ext.core.engine.identity import limit_key
 from promptcard_ext.core.engine.limiter import Limiter
 from promptcard_ext.core.engine.options import EngineOptions
+from promptcard_ext.core.engine.pace import Buckets
 from promptcard_ext.core.engine.seats import Seats
 from promptcard_ext.core.engine.traffic import Traffic
+from promptcard_ext.core.engine.weights import Weights
 from promptcard_ext.core.ports import Provider
 
 
@@ -23,6 +27,7 @@ class Gates:
 
     Attributes:
         seats: The tasks that may be at work at once.
+        weights: What calls take, where tokens are limited.
     """
 
     def __init__(self, options: EngineOptions, traffic: Traffic | None = None) -> None:
@@ -30,7 +35,7 @@ class Gates:
         self._ceiling = options.concurrency
         self._limiters: dict[str, Limiter] = {}
         self._breakers: dict[tuple[str, Role], Breaker] = {}
-        self.seats = Seats()
+        self.seats, self.weights = Seats(), Weights()
 
     def limiter(self, provider: Provider) -> Limiter:
         """Return the limiter of a provider's key."""
@@ -39,6 +44,8 @@ class Gates:
         if found is None:
             options = self._options
             found = self._limiters[key] = Limiter(options.start_concurrency, self._ceiling, options.max_wait_s)
+            if options.per_minute.limits:
+                found.regulate(Buckets(options.per_minute, asyncio.get_running_loop().time))
             if self._traffic is not None:
                 self._traffic.begun(key, provider.name, found)
         return found

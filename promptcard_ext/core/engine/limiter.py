@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import NamedTuple
 
+from promptcard_ext.core.engine.pace import Pace
 from promptcard_ext.core.errors import ProviderError
 from promptcard_ext.core.ports import Quota
 
@@ -44,6 +46,13 @@ class News(NamedTuple):
     hold_s: float
 
 
+class _Turn(NamedTuple):
+    """One who waits, and the tokens that the call is expected to take."""
+
+    turn: asyncio.Future[None]
+    tokens: float
+
+
 class Limiter:
     """The gate of one provider key on one event loop.
 
@@ -51,6 +60,9 @@ class Limiter:
         start: Calls admitted at first.
         ceiling: Calls admitted at most.
         max_wait_s: Longest time that a used-up quota holds everybody back.
+
+    Attributes:
+        pace: Says how many calls may begin in a minute; None sets no limit. Who waits for it has no slot.
     """
 
     def __init__(self, start: int, ceiling: int, max_wait_s: float = 60.0) -> None:
@@ -60,25 +72,38 @@ class Limiter:
         self.max_wait_s = max_wait_s
         self.history: deque[Change] = deque(maxlen=500)
         self.refusal_heard: Callable[[], None] | None = None
+        self.pace: Pace | None = None
         self._share: int | None = None
         self._answers = self._refusals = 0
         self._cut_by, self._cut_began = 1.0, 0.0
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[_Turn] = deque()
         self._slow_start = True
         self._last_cut = float("-inf")
         self._not_before = float("-inf")
         self._alarm: asyncio.TimerHandle | None = None
+        self._pace_alarm: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
         """How many calls wait for a slot."""
         return len(self._waiting)
 
+    @property
+    def room(self) -> int:
+        """How many calls it admits at once."""
+        limit = int(self.limit)
+        return limit if self._share is None else min(limit, self._share)
+
+    def regulate(self, pace: Pace | None) -> None:
+        """Let calls begin at another pace from now on."""
+        self.pace = pace
+        self.admit()
+
     def entrust(self, share: int | None) -> None:
         """Admit no more than ``share`` calls at once, whatever the limit: the others are somebody else's."""
         self._share = share
-        self._admit()
+        self.admit()
 
     def news(self) -> News:
         """Return what was heard since the last time."""
@@ -90,30 +115,47 @@ class Limiter:
         self._cut_by = 1.0
         return found
 
-    def enter(self) -> bool:
-        """Take a slot when one is free right now."""
-        if self._waiting or self.in_flight >= self._room() or self._loop.time() < self._not_before:
+    def enter(self, tokens: float = 0.0) -> bool:
+        """Take a slot when one is free right now and the call may begin.
+
+        Args:
+            tokens: What the call is expected to take; heeded where the pace counts tokens.
+        """
+        if self._waiting or self.in_flight >= self.room or self._loop.time() < self._not_before:
+            return False
+        if self.pace is not None and self.pace.begin(tokens):
             return False
         self.in_flight += 1
         return True
 
-    async def wait(self) -> None:
-        """Wait for a slot and take it, first come, first served."""
+    async def wait(self, tokens: float = 0.0) -> None:
+        """Wait until the call may begin and take a slot, first come, first served; see `enter`."""
         turn: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(turn)
-        self._admit()
+        self._waiting.append(_Turn(turn, tokens))
+        self.admit()
         try:
             await turn
         except asyncio.CancelledError:
             # Cancelled at the very moment it was admitted: the slot is somebody else's.
             if turn.done() and not turn.cancelled():
-                self.leave()
+                self.withdraw(tokens)
+            else:
+                self.admit()  # whoever comes next may need less
             raise
 
-    def leave(self) -> None:
-        """Give the slot back."""
+    def leave(self, unused_tokens: float = 0.0) -> None:
+        """Give the slot back, with what the call did not take; negative when it took more than was expected."""
         self.in_flight -= 1
-        self._admit()
+        if unused_tokens and self.pace is not None:
+            self.pace.put_back(0, unused_tokens)
+        self.admit()
+
+    def withdraw(self, tokens: float = 0.0) -> None:
+        """Give the slot back without having called."""
+        self.in_flight -= 1
+        if self.pace is not None:
+            self.pace.put_back(1, tokens)
+        self.admit()
 
     def hold(self, seconds: float) -> None:
         """Admit nobody for a while: the provider said "later", which goes for everybody who calls it."""
@@ -130,7 +172,7 @@ class Limiter:
             self.limit = min(float(self.ceiling), self.limit + (1.0 if self._slow_start else 1.0 / self.limit))
             if int(self.limit) > before:
                 self._note("answers")
-                self._admit()
+                self.admit()
 
     def refused(self, error: ProviderError, started: float) -> None:
         """Cut after a refusal or trouble.
@@ -157,7 +199,7 @@ class Limiter:
         else:
             self._slow_start = True
         self._note("retuned")
-        self._admit()
+        self.admit()
 
     def warned(self, quota: Quota) -> None:
         """Slow down because little is left, and wait when nothing is."""
@@ -168,10 +210,6 @@ class Limiter:
         if self._loop.time() - self._last_cut > 1.0:
             self._cut(1 - 2 * SCARCE, "little quota left")
 
-    def _room(self) -> int:
-        limit = int(self.limit)
-        return limit if self._share is None else min(limit, self._share)
-
     def _cut(self, share: float, why: str) -> None:
         self.limit = max(1.0, self.limit * share)
         self._slow_start = False
@@ -181,15 +219,20 @@ class Limiter:
     def _note(self, why: str) -> None:
         self.history.append(Change(self._loop.time(), int(self.limit), why))
 
-    def _admit(self) -> None:
+    def admit(self) -> None:
+        """Admit those who wait, as far as they may begin."""
         if self._loop.time() < self._not_before:
             self._wake_later()
             return
-        while self._waiting and self.in_flight < self._room():
-            turn = self._waiting.popleft()
+        while self._waiting and self.in_flight < self.room:
+            turn, tokens = self._waiting[0]
             if not turn.done():
+                if self.pace is not None and (wait_s := self.pace.begin(tokens)):
+                    self._look_again(wait_s)
+                    return
                 self.in_flight += 1
                 turn.set_result(None)
+            self._waiting.popleft()
 
     def _wake_later(self) -> None:
         if self._alarm is None or self._alarm.when() < self._not_before:
@@ -199,4 +242,9 @@ class Limiter:
 
     def _woken(self) -> None:
         self._alarm = None
-        self._admit()
+        self.admit()
+
+    def _look_again(self, wait_s: float) -> None:
+        if self._pace_alarm is not None:
+            self._pace_alarm.cancel()
+        self._pace_alarm = self._loop.call_later(wait_s, self.admit) if wait_s < inf else None

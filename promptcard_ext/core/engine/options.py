@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from promptcard_ext.core.errors import RunError
+from promptcard_ext.core.per_minute import PerMinute
 
 TWO_WEEKS_S = 14 * 86_400.0
 
@@ -42,7 +43,9 @@ class EngineOptions:
         concurrency: Most calls in flight.
         start_concurrency: Calls in flight per provider key at the beginning; grows up to ``concurrency`` while the
             provider answers, and is cut when it refuses.
-        timeout_s: Longest time for one call.
+        requests_per_minute, tokens_per_minute: Most calls that begin in a minute, and most tokens that they take, for
+            each provider key (`core.per_minute`); None sets no limit.
+        timeout_s: Longest time for one call; waiting for its turn is not part of it.
         deadline_s: Longest time for the run; what has no result by then gets none.
         max_calls: Most calls for one item, the first included.
         max_unclear: Most repetitions after a call whose fate is not known (timeout, broken reply): it may have been
@@ -75,9 +78,19 @@ class EngineOptions:
     max_age_s: float = TWO_WEEKS_S
     judges: tuple[str, ...] = ()
     embedder: str | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("concurrency", "start_concurrency", "timeout_s", "deadline_s", "max_calls", "claim", "max_age_s"):
+        for name in (
+            "concurrency", "start_concurrency", "timeout_s", "deadline_s", "max_calls", "claim", "max_age_s",
+            "requests_per_minute", "tokens_per_minute",
+        ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise RunError(f"A run's {name} is {value!r}; it must be more than 0.", code="run_options")
+
+    @property
+    def per_minute(self) -> PerMinute:
+        """Both limits by the minute."""
+        return PerMinute(self.requests_per_minute, self.tokens_per_minute)

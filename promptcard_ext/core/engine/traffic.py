@@ -12,7 +12,8 @@ class Traffic(Protocol):
     """Hears which provider keys a run calls, and may hold it back; called on the event loop."""
 
     def begun(self, key: str, provider: str, limiter: Limiter) -> None:
-        """Hear of a provider key before its first call; `Limiter.entrust` says how many it may have in flight."""
+        """Hear of a provider key before its first call; `Limiter.entrust` says how many it may have in flight,
+        and `Limiter.regulate` how many may begin in a minute."""
 
     def told(self, outage: Outage) -> None:
         """Hear that a provider went down, or came back."""

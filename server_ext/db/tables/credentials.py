@@ -23,6 +23,8 @@ provider_credentials = sa.Table(
     moment("created_at"),
     moment("updated_at"),
     sa.Column("last_used_at", Timestamp),
+    sa.Column("requests_per_minute", sa.Integer),
+    sa.Column("tokens_per_minute", sa.Integer),
     sa.UniqueConstraint("workspace_id", "provider", "name"),
 )
 
