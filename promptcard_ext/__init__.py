@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from promptcard_ext.kernel.run import run
     from promptcard_ext.kernel.workspace import connect
     from promptcard_ext.registry.default import get
+    from promptcard_ext.widgets.case_table import edit_cases
 
 __all__ = [
     "Assertion",
@@ -38,6 +39,7 @@ __all__ = [
     "__version__",
     "check",
     "connect",
+    "edit_cases",
     "get",
     "latencies",
     "load_card_file",
@@ -60,6 +62,7 @@ _WHERE = {
     "Variable": "core.card",
     "check": "core.assertions.checks",
     "connect": "kernel.workspace",
+    "edit_cases": "widgets.case_table",
     "get": "registry.default",
     "latencies": "kernel.charts",
     "load_card_file": "interchange.card_file",
