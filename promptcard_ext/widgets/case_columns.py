@@ -35,6 +35,7 @@ class Column(NamedTuple):
         values: What it may hold, where that is known.
         open: Whether it may hold something else, too.
         hint: For people.
+        default: Text of what holds where a cell is empty.
         variable: As the card declares it; None for a field, and for a variable that is not declared.
     """
 
@@ -44,6 +45,7 @@ class Column(NamedTuple):
     values: tuple[str, ...] = ()
     open: bool = False
     hint: str = ""
+    default: str = ""
     variable: Variable | None = None
 
     @property
@@ -64,6 +66,13 @@ class Column(NamedTuple):
         """Return what stands in the cell: of assertions their short forms."""
         if self.id == "assertions" and self.id not in draft.wrong:
             return " · ".join(map(summary, draft.assertions))
+        return self.text(draft)
+
+    def found(self, draft: Draft) -> str:
+        """Return what is looked through when somebody searches."""
+        if self.id == "assertions" and self.id not in draft.wrong:
+            # Ten thousand short forms would take a second.
+            return " ".join(f"{one.type}: {one.value}" for one in draft.assertions)
         return self.text(draft)
 
     def put(self, draft: Draft, text: str) -> Draft:
@@ -126,9 +135,10 @@ def _variable_column(name: str, variable: Variable | None) -> Column:
     if variable is None:
         return Column(f"variables.{name}", name, "string")
     values = ("true", "false") if variable.type == "boolean" else variable.values
-    default = "" if variable.default is msgspec.UNSET else f"Default: {cell_text(variable.default, variable):.100}"
-    hint = " ".join(filter(None, (variable.description, default)))
-    return Column(f"variables.{name}", name, variable.type, values, hint=hint, variable=variable)
+    default = "" if variable.default is msgspec.UNSET else f"{cell_text(variable.default, variable):.100}"
+    return Column(
+        f"variables.{name}", name, variable.type, values, hint=variable.description, default=default, variable=variable
+    )
 
 
 def summary(assertion: Assertion) -> str:
@@ -222,7 +232,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
 }
 _WRITERS: dict[str, Callable[[Draft], str]] = {
     "name": lambda draft: draft.name,
-    "tags": lambda draft: join_list(draft.tags),
+    "tags": lambda draft: ", ".join(join_list([tag]) for tag in draft.tags),
     "priority": lambda draft: draft.priority,
     "threshold": lambda draft: "" if draft.threshold is None else f"{draft.threshold!r}",
     "expected_output": lambda draft: draft.expected_output or "",

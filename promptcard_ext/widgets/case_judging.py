@@ -72,7 +72,7 @@ class Judged:
         told = moves_text(self.moves)
         many = f"{self.answers:,} stored answer{'' if self.answers == 1 else 's'}"
         flipped = sum(count for (before, now), count in self.moves.items() if before is not now)
-        return f"{flipped:,} of {many} flip: {told}" if told else f"None of {many} flips."
+        return f"{flipped:,} of {many} flip{'s' if flipped == 1 else ''}: {told}" if told else f"None of {many} flips."
 
     def state(self) -> dict[str, Any]:
         """Return it for the browser."""

@@ -14,8 +14,8 @@ kind          with                                    answer
 ``show``      only, text                              ``state``
 ``edit``      cells: [key, column, text]              ``state``
 ``clear``     rows, columns                           ``state``
-``add``       –                                       ``state``, ``place`` of the new row
-``duplicate`` rows                                    ``state``, ``place``
+``add``       –                                       ``state``, ``place`` of the new row; buffer: a list of it
+``duplicate`` rows                                    ``state``, ``place``; buffer: the new rows, 100 at most
 ``delete``    rows                                    ``state``
 ``mark``      rows; tags to ``add`` and ``remove``,   ``state``
               or ``priority``
@@ -57,6 +57,7 @@ from promptcard_ext.widgets.case_sheet import Only, Row, Sheet
 from promptcard_ext.widgets.clipboard import MAX_CELLS, SEPARATORS, parse, written
 
 MAX_WINDOW = 500
+MAX_NEW = 100
 MAX_TEXT_CHARS = 1_000_000
 CHANGED_MEANWHILE = "The table has changed meanwhile; please do it again."
 Request = dict[str, Any]
@@ -156,7 +157,10 @@ class CaseRequests:
         return self._placed(self._sheet.duplicate([row.key for row in self._rows(request)]))
 
     def _placed(self, keys: list[int]) -> Answer:
-        return {"place": len(self._sheet) - len(keys)}, []
+        place = len(self._sheet) - len(keys)
+        # At once, so that somebody who types on need not wait for it.
+        rows = [row_state(self._sheet, row) for row in self._sheet.seen(place, place + MAX_NEW)]
+        return {"place": place}, [msgspec.json.encode(rows)]
 
     def on_delete(self, request: Request) -> Answer:
         """Take rows out."""

@@ -22,6 +22,7 @@ def column_state(column: Column) -> dict[str, Any]:
         "values": [harmless(value) for value in column.values],
         "open": column.open,
         "hint": harmless(column.hint),
+        "default": harmless(column.default),
     }
 
 

@@ -138,7 +138,7 @@ class Sheet:
         return only == "" or QUARANTINED in row.draft.tags
 
     def _has(self, row: Row, text: str) -> bool:
-        return not text or any(text in column.shown(row.draft).casefold() for column in self.columns)
+        return not text or any(text in column.found(row.draft).casefold() for column in self.columns)
 
     def state(self, row: Row) -> Literal["", "new", "changed"]:
         """Return whether a row is new, changed, or as it was."""

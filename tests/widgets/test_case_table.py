@@ -231,7 +231,7 @@ def test_assertions_are_tried_on_the_answers_of_a_finished_run(open_table: Open)
     key = ends.rows()[0][0]
     forms = [{"type": "contains", "value": "nobody", "json": False, "arguments": {}}]
     judged = ends.later("judge", key=key, forms=forms)["judged"]
-    assert judged["text"] == "1 of 1 stored answer flip: 1 pass → fail"
+    assert judged["text"] == "1 of 1 stored answer flips: 1 pass → fail"
     assert judged["moves"] == [["pass", "fail", 1]]
     (answer,) = judged["latest"]
     assert (answer["outcome"], answer["output"]) == ("fail", "Hello Ada 1")

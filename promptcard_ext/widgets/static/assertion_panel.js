@@ -353,7 +353,7 @@ async function openPaste(table, request) {
     table.tell("Pasted. Ctrl+Z takes it back.");
   };
   const again = () => openPaste(table, { ...request, separator: separator.value, header: header.checked });
-  const separator = table.select("What separates the cells", [["", "cells: as it seems"], ["tab", "cells between tabs"], ["comma", "cells between commas"], ["semicolon", "cells between semicolons"]], again);
+  const separator = table.select("What separates the cells", [["", "cells: found by itself"], ["tab", "cells between tabs"], ["comma", "cells between commas"], ["semicolon", "cells between semicolons"]], again);
   separator.value = request.separator ?? "";
   const header = h("input", { type: "checkbox" });
   header.checked = paste.header;

@@ -8,7 +8,7 @@ const KEEP = 60; // windows remembered
 const OVERSCAN = 8;
 const IN_FLIGHT = 3;
 const PATIENCE_MS = 5000; // before an unanswered look is repeated
-const WIDTHS = { tags: 120, priority: 92, threshold: 86, assertions: 300, number: 96, integer: 96, boolean: 86, enum: 120 };
+const WIDTHS = { tags: 120, priority: 92, threshold: 86, assertions: 300, number: 96, integer: 96, text: 140, boolean: 86, enum: 120 };
 const ONLY = [["", "all rows"], ["changed", "changed"], ["problems", "with problems"], ["conflicts", "in conflict"], ["quarantined", "quarantined"]];
 const LOOKS = ["ready", "resync", "rows"];
 const QUARANTINED = "quarantined";
@@ -150,7 +150,7 @@ class Table {
 
   build(state) {
     this.columns = state.columns;
-    this.widths = this.columns.map((column) => WIDTHS[column.kind] ?? 170);
+    this.widths = this.columns.map((column) => WIDTHS[column.kind] ?? 160);
     this.lefts = this.widths.reduce((sums, width) => [...sums, sums.at(-1) + width], [0]);
     const id = (name) => `${this.uid}-${name}`;
     this.title = h("span", { class: "name" }, `Cases of ${state.name}`);
@@ -181,7 +181,7 @@ class Table {
     this.message = h("div", { class: "message", role: "status", "aria-live": "polite", hidden: "" });
     const titles = this.columns.map((column, i) => {
       const node = h("span", { class: "title", role: "columnheader", "aria-colindex": i + 2 }, column.title, h("i", {}, column.kind === column.title ? "" : column.kind));
-      node.title = [column.title, column.hint].filter(Boolean).join("\n");
+      node.title = [column.title, column.hint, column.default && `Default: ${column.default}`].filter(Boolean).join("\n");
       return node;
     });
     this.rows = h("div", { class: "rows", role: "rowgroup" });
@@ -191,8 +191,9 @@ class Table {
     this.scroll = h("div", { class: "scroll", role: "presentation", tabindex: "-1" }, head, this.space);
     const hint = h("div", { class: "sr", id: id("hint") }, "Arrows move, Enter or F2 edits, Escape leaves the grid, Delete empties cells, Ctrl+C and Ctrl+V copy and paste.");
     this.grid = h("div", { class: "grid", role: "grid", tabindex: "0", "aria-label": "Cases", "aria-multiselectable": "true", "aria-colcount": this.columns.length + 1, "aria-describedby": id("hint") }, this.scroll, this.empty);
-    for (const part of [head.firstChild, this.space]) part.style.width = `${this.lefts.at(-1) + 52}px`;
-    head.firstChild.style.gridTemplateColumns = this.template = `52px ${this.widths.map((width) => `${width}px`).join(" ")}`;
+    for (const part of [head, this.space]) part.style.minWidth = `${this.lefts.at(-1) + 52}px`;
+    // The last column takes what is left.
+    head.firstChild.style.gridTemplateColumns = this.template = `52px ${this.widths.slice(0, -1).map((width) => `${width}px`).join(" ")} minmax(${this.widths.at(-1)}px, 1fr)`;
     this.panel = h("section", { class: "panel", id: id("panel"), tabindex: "-1", hidden: "" });
     this.root = h(
       "div", { class: "pct" },
@@ -307,6 +308,12 @@ class Table {
     this.draw();
   }
 
+  put(index, row) {
+    const w = Math.floor(index / WINDOW);
+    if (!this.cache.get(w)) this.cache.set(w, { revision: -1, rows: [] });
+    this.cache.get(w).rows[index % WINDOW] ??= row;
+  }
+
   load(first, last) {
     const loading = [...this.pending.values()].filter(({ request }) => request.kind === "rows");
     let free = IN_FLIGHT - loading.length;
@@ -330,7 +337,8 @@ class Table {
   paint() {
     const total = this.state.seen;
     this.space.style.height = `${total * ROW}px`;
-    this.scroll.style.height = `${ROW * Math.max(3, Math.min(14, total + 1)) + 16}px`;
+    // Lower while something is open below, so that both are seen.
+    this.scroll.style.height = `${ROW * Math.max(3, Math.min(this.panel.hidden ? 14 : 7, total + 1)) + 16}px`;
     const { first, last } = visible(this.scroll.scrollTop, this.scroll.clientHeight, total);
     while (this.nodes.length < last - first) this.nodes.push(this.addRow());
     while (this.nodes.length > last - first) this.nodes.pop().remove();
@@ -373,6 +381,7 @@ class Table {
       say(cell, text.replaceAll("\n", " ↵ "));
       cell.id = `${this.uid}-${index}-${i}`;
       cell.title = [text, wrong[i]].filter(Boolean).join("\n\n");
+      cell.dataset.default = text || !row || i in wrong ? "" : this.columns[i].default;
       cell.classList.toggle("pct-bad", i in wrong);
       cell.classList.toggle("pct-lacks", lacks.includes(i));
       if (i in wrong) cell.setAttribute("aria-invalid", "true");
@@ -467,6 +476,10 @@ class Table {
   onGridKey(event) {
     const { key, shiftKey } = event;
     const ctrl = event.ctrlKey || event.metaKey;
+    if (this.ahead !== undefined) {
+      if (key.length === 1 && !ctrl) this.ahead += key; // typed while the row is on its way
+      return true;
+    }
     const rows = this.state.seen;
     const columns = this.columns.length;
     const page = Math.max(1, Math.floor(this.scroll.clientHeight / ROW) - 2);
@@ -524,8 +537,9 @@ class Table {
   // -- changing
 
   async add(request) {
-    const { place } = await this.change(request);
+    const { place, body } = await this.change(request);
     if (place === undefined) return;
+    body.forEach((row, i) => this.put(place + i, row));
     this.go({ row: place, column: 0 });
     this.grid.focus({ preventScroll: true });
   }
@@ -556,10 +570,6 @@ class Table {
 
   /** Open the editor of the active cell; with a character it replaces what is there. */
   async edit(typed) {
-    if (this.ahead !== undefined) {
-      this.ahead += typed ?? ""; // typed while the row is on its way
-      return;
-    }
     const at = { ...this.active };
     const column = this.columns[at.column];
     let row = this.row(at.row);
@@ -697,6 +707,8 @@ class Table {
     this.panel.setAttribute("aria-label", label);
     this.panel.hidden = false;
     this.accept = accept;
+    this.paint();
+    this.go(this.active, true); // it may be out of sight now
     (focus ?? this.panel).focus({ preventScroll: true });
     this.panel.scrollIntoView({ block: "nearest" });
   }
@@ -705,6 +717,7 @@ class Table {
     this.panel.hidden = true;
     this.panel.replaceChildren();
     this.accept = null;
+    this.draw();
     this.grid.focus({ preventScroll: true });
   }
 
