@@ -284,7 +284,8 @@ class Table {
     const edits = state.added + state.changed + state.removed;
     this.save.disabled = state.saving || !edits;
     say(this.save, state.saving ? `Saving… ${count(state.done)} of ${count(state.to_save)}` : edits ? `Save ${count(edits)}` : "Save");
-    if (state.problem || state.said) this.tell(state.problem || state.said, Boolean(state.problem));
+    const said = state.problem || state.said;
+    if (said !== this.said) this.tell((this.said = said), Boolean(state.problem));
     this.active.row = Math.max(0, Math.min(this.active.row, state.seen - 1));
     this.anchor.row = Math.max(0, Math.min(this.anchor.row, state.seen - 1));
     this.draw();
