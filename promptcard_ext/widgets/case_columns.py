@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,6 +11,8 @@ from msgspec.structs import replace
 
 from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.card import Card
+from promptcard_ext.core.case import Case
+from promptcard_ext.core.contract.cases import SavedCase
 from promptcard_ext.core.errors import PromptCardError
 from promptcard_ext.core.identity import canonical_json, refuse_constant
 from promptcard_ext.core.variables import Variable
@@ -21,6 +23,8 @@ from promptcard_ext.widgets.case_draft import Draft, Wrong
 
 PRIORITIES = ("high", "medium", "low")
 MAX_TAG_CHARS = 50
+MAX_UNKNOWN = 50
+_UNKNOWN = "The card has no such variable; empty this column in every case before you run it."
 MAX_NAME_CHARS = 255
 MAX_PRIORITY_CHARS = 20
 
@@ -37,6 +41,7 @@ class Column(NamedTuple):
         hint: For people.
         default: Text of what holds where a cell is empty.
         variable: As the card declares it; None for a field, and for a variable that is not declared.
+        unknown: Whether it is a variable that cases give and the card does not have.
     """
 
     id: str
@@ -47,6 +52,7 @@ class Column(NamedTuple):
     hint: str = ""
     default: str = ""
     variable: Variable | None = None
+    unknown: bool = False
 
     @property
     def name(self) -> str:
@@ -115,14 +121,19 @@ class Column(NamedTuple):
         return text if isinstance(before, str) else typed(text, Variable(self.name, "json"))
 
 
-def columns_of(card: Card) -> tuple[Column, ...]:
-    """Return the columns for the cases of a card, in the order of the table."""
+def columns_of(card: Card, cases: Iterable[Case | SavedCase] = ()) -> tuple[Column, ...]:
+    """Return the columns for the cases of a card, in the order of the table.
+
+    Args:
+        cases: What they give beyond the card's variables has columns, too: it may be of an older version.
+    """
     declared: dict[str, Variable | None] = {variable.name: variable for variable in card.variables}
     known = declared or dict.fromkeys(sorted(card.used_variables))
-    variables = (_variable_column(name, variable) for name, variable in known.items())
+    unknown = [name for name in dict.fromkeys(name for case in cases for name in case.variables) if name not in known]
     return (
         Column("name", "name", "text"),
-        *variables,
+        *(_variable_column(name, variable) for name, variable in known.items()),
+        *(Column(f"variables.{name}", name, "string", hint=_UNKNOWN, unknown=True) for name in unknown[:MAX_UNKNOWN]),
         Column("tags", "tags", "tags", hint=r"Between commas; \, is a comma. Cases tagged quarantined are set aside."),
         Column("priority", "priority", "priority", PRIORITIES, open=True),
         Column("threshold", "threshold", "threshold", hint="Least score that passes, 0 to 1; empty wants all to hold."),

@@ -21,6 +21,7 @@ def column_state(column: Column) -> dict[str, Any]:
         "kind": column.kind,
         "values": [harmless(value) for value in column.values],
         "open": column.open,
+        "unknown": column.unknown,
         "hint": harmless(column.hint),
         "default": harmless(column.default),
     }

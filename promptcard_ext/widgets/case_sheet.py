@@ -153,6 +153,7 @@ class Sheet:
             column
             for column in self.columns
             if column.name
+            and not column.unknown
             and column.name not in draft.variables
             and column.id not in draft.wrong
             and (column.variable is None or column.variable.default is msgspec.UNSET)

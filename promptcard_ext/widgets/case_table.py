@@ -23,7 +23,7 @@ from promptcard_ext.core.contract.cases import SavedCase, state_of
 from promptcard_ext.core.errors import CardError, PromptCardError
 from promptcard_ext.interchange.case_files import load_cases
 from promptcard_ext.kernel import loop
-from promptcard_ext.kernel.cases_html import cases_html
+from promptcard_ext.kernel.cases_html import MAX_ROWS, cases_html
 from promptcard_ext.kernel.display import render_mode
 from promptcard_ext.kernel.handle import RunHandle
 from promptcard_ext.kernel.safe_text import harmless
@@ -114,7 +114,8 @@ class CaseTable(anywidget.AnyWidget):
         # One save at a time.
         self._saving = threading.Lock()
         self._card, self._store = card, store
-        self._sheet = Sheet(columns_of(card), cases)
+        given = tuple(cases)
+        self._sheet = Sheet(columns_of(card, given), given)
         self._requests = CaseRequests(self._sheet, answers)
         self._has_answers = answers is not None
         self._revision = self._done = self._to_save = 0
@@ -125,6 +126,7 @@ class CaseTable(anywidget.AnyWidget):
             "server": store is not None,
             "answers": self._has_answers,
         }
+        self._outputs: list[Any] = []
         self._channel = Channel(self._on_request)
         super().__init__(channel=self._channel.model_id, state=self._now())
         self._throttle = throttle(self._tick)
@@ -198,33 +200,51 @@ class CaseTable(anywidget.AnyWidget):
         return self._said
 
     def close(self) -> None:
-        """Remove it from the front end and let go of everything; what was not saved is lost."""
+        """Leave a plain table in the notebook and let go of everything; what was not saved is lost."""
         if "_throttle" not in self.__dict__:  # its construction failed half-way
             super().close()
             return
         self._throttle.close()
         with self._lock:
+            outputs, self._outputs = self._outputs, []
             if self.comm is not None:
                 self._channel.close()
                 self.layout.close()
             super().close()
+        for output in outputs:
+            output.update(self._static(), raw=True)
 
     def __repr__(self) -> str:
         counts = self._sheet.counts()
         edits = [(counts.added, "new"), (counts.changed, "changed"), (counts.removed, "to be deleted")]
-        told = [f"{counts.total:,} cases", *(f"{number:,} {what}" for number, what in edits if number)]
+        told = [
+            f"{counts.total:,} case{'' if counts.total == 1 else 's'}",
+            *(f"{number:,} {what}" for number, what in edits if number),
+        ]
         return f"<CaseTable '{self._card.name}': {', '.join(told)}>"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _static(self) -> dict[str, Any]:
+        """Return what a notebook shows without a kernel."""
         with self._lock:
-            rows = [(self._sheet.state(row), row.draft) for row in self._sheet.rows]
-            counts = self._sheet.counts()
-        cells = ([state, *(one.shown(draft) for one in self._sheet.columns)] for state, draft in rows)
-        titles = [column.title for column in self._sheet.columns]
-        static = {"text/plain": repr(self), "text/html": cases_html(self._card.name, titles, cells, counts.total)}
+            sheet = self._sheet
+            rows = [(sheet.state(row), row.draft) for row in sheet.rows[:MAX_ROWS]]
+            number = len(sheet.rows)
+        cells = ([state, *(column.shown(draft) for column in sheet.columns)] for state, draft in rows)
+        titles = [column.title for column in sheet.columns]
+        return {"text/plain": repr(self), "text/html": cases_html(self._card.name, titles, cells, number)}
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         live = super()._repr_mimebundle_(**kwargs) if self.comm is not None and render_mode() == "widget" else None
         data, metadata = live or ({}, {})
-        return data | static, metadata
+        return data | self._static(), metadata
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        data, metadata = self._repr_mimebundle_()
+        output = display(data, metadata=metadata, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        if output is not None:
+            self._outputs.append(output)
 
     # -- state ---------------------------------------------------------------------------------------------------------
 

@@ -125,6 +125,14 @@ def test_an_undeclared_variable_that_is_no_text_stays_none() -> None:
     assert put(sheet, 0, "who", "[1, 2, 3]").draft.variables == {"who": [1, 2, 3]}
 
 
+def test_variables_that_the_card_does_not_have_are_seen_and_can_be_emptied() -> None:
+    old = Case({"who": "Ada", "tone": "dry"})
+    sheet = Sheet(columns_of(GREET, [old]), [old])
+    assert [one.title for one in sheet.columns][:3] == ["name", "who", "tone"]
+    assert put(sheet, 0, "tone", "").draft.variables == {"who": "Ada"}
+    assert sheet.blocked(sheet.rows[0]) == ""
+
+
 def test_tags_are_metadata_and_the_rest_of_it_is_kept() -> None:
     sheet = sheet_of(GRACE)
     assert column(sheet, "tags").text(sheet.rows[0].draft) == "old"

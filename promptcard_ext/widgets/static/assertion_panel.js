@@ -319,7 +319,7 @@ function flipNodes(judged) {
 
 function latestNodes(judged) {
   if (!judged.latest.length) return [];
-  return [h("h5", {}, `Latest answer${judged.latest.length === 1 ? "" : "s"}, in ${judged.latest[0].run}`), ...judged.latest.map(answerNode)];
+  return [h("h5", {}, `Latest answer${judged.latest.length === 1 ? "" : "s"}, in the run “${judged.latest[0].run}”`), ...judged.latest.map(answerNode)];
 }
 
 function answerNode(answer) {

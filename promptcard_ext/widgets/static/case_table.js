@@ -180,7 +180,7 @@ class Table {
     );
     this.message = h("div", { class: "message", role: "status", "aria-live": "polite", hidden: "" });
     const titles = this.columns.map((column, i) => {
-      const node = h("span", { class: "title", role: "columnheader", "aria-colindex": i + 2 }, column.title, h("i", {}, column.kind === column.title ? "" : column.kind));
+      const node = h("span", { class: "title", role: "columnheader", "aria-colindex": i + 2 }, column.title, h("i", {}, column.unknown ? "unknown" : column.kind === column.title ? "" : column.kind));
       node.title = [column.title, column.hint, column.default && `Default: ${column.default}`].filter(Boolean).join("\n");
       return node;
     });
@@ -197,7 +197,7 @@ class Table {
     this.panel = h("section", { class: "panel", id: id("panel"), tabindex: "-1", hidden: "" });
     this.root = h(
       "div", { class: "pct" },
-      h("div", { class: "head" }, this.title, this.facts, h("span", { class: "grow" }), this.undo, this.redo, this.save),
+      h("div", { class: "head" }, this.title, this.facts, h("span", { class: "grow" }), h("span", { class: "group" }, this.undo, this.redo, this.save)),
       this.tools, this.message, this.grid, this.panel, hint,
     );
     this.el.replaceChildren(this.root);
@@ -217,7 +217,13 @@ class Table {
     this.channel.on("msg:custom", this.onMessage);
     this.scroll.addEventListener("scroll", () => this.draw());
     this.rows.addEventListener("pointerdown", (event) => this.onPointer(event));
-    this.rows.addEventListener("dblclick", (event) => this.cellAt(event) && this.edit());
+    this.rows.addEventListener("dblclick", (event) => {
+      const cell = this.cellAt(event);
+      if (!cell) return;
+      const row = this.row(cell.row);
+      if (cell.column >= 0) this.edit();
+      else if (row?.[8]) this.openConflict(row);
+    });
     // Before the notebook sees the keys, which would move from cell to cell.
     addEventListener("keydown", (event) => this.onKey(event), { capture: true, signal });
     for (const kind of ["copy", "cut", "paste"]) addEventListener(kind, (event) => this.onClipboard(event), { capture: true, signal });
