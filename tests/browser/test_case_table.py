@@ -30,6 +30,11 @@ CARD = Card(
     ),
 )  # fmt: skip
 CELL = "import promptcard_ext as pc\ntable = pc.connect().edit_cases('greet')\ntable"
+MANY = """
+import promptcard_ext as pc
+table = pc.edit_cases(pc.Card("many", "{{ who }}"), [{"who": f"Ada {n}"} for n in range(10_000)])
+table
+"""
 
 
 def cases(count: int) -> list[Case]:
@@ -45,9 +50,10 @@ def workspace(lab: Address, folder: Path) -> Iterator[Workspace]:
     place = connect(lab.url, lab.token)
     place.save(CARD, cases(40))
     place.run("greet", "simulated:echo", name="before").wait(120)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, folder / "cases.ipynb")
+    for name, code in (("cases", CELL), ("many", MANY)):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, folder / f"{name}.ipynb")
     yield place
     place.api.session.close()
 
@@ -61,11 +67,15 @@ def shared(browser: Browser, lab: Address, workspace: Workspace) -> Iterator[Pag
     page.goto(f"{lab.url}lab/tree/cases.ipynb?token={lab.token}")
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
     page.get_by_role("button", name="No", exact=True).click()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    run_all(page)
     expect(page.locator(".pct .pct-cell", has_text="ada-0").first).to_be_visible()
     yield page
     page.close()
+
+
+def run_all(page: Page) -> None:
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
 
 @pytest.fixture
@@ -259,3 +269,30 @@ def test_it_is_readable_in_the_dark_and_at_600_pixels(shared: Page, table: Locat
     assert table.evaluate("node => node.scrollWidth <= node.clientWidth"), "only the grid scrolls to its sides"
     shared.keyboard.press("Escape")
     expect(cell(table, 2, "n")).to_have_attribute("aria-invalid", "true")
+
+
+def test_ten_thousand_cases_without_a_server_are_still_there_after_a_reload(shared: Page, lab: Address) -> None:
+    shared.goto(f"{lab.url}lab/tree/many.ipynb?token={lab.token}")
+    expect(shared.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    run_all(shared)
+    table = shared.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .pct")
+    expect(table.locator(".pct-cell", has_text="Ada 0").first).to_be_visible()
+    cell(table, 1, "who").click()
+    shared.keyboard.press("Control+End")
+    shared.keyboard.press("Home")
+    shared.keyboard.type("last")
+    shared.keyboard.press("Enter")
+    expect(cell(table, 10_000, "name")).to_have_text("last")
+    expect(cell(table, 10_000, "who")).to_have_text("Ada 9999")
+    assert table.locator(".pct-row").count() < 60
+    shared.keyboard.press("Escape")
+    expect(table.locator(".pct-facts")).to_have_text("10,000 cases · 1 changed")
+    shared.get_by_role("menuitem", name="File", exact=True).click()
+    shared.get_by_role("menuitem", name=re.compile("^Save Notebook$")).click()
+    expect(shared.locator(".jp-Document .jp-mod-dirty, .lm-mod-current.jp-mod-dirty")).to_have_count(0)
+    shared.reload()
+    expect(table.locator(".pct-facts")).to_have_text("10,000 cases · 1 changed")
+    cell(table, 1, "who").click()
+    shared.keyboard.press("Control+z")
+    expect(table.locator(".pct-facts")).to_have_text("10,000 cases")
+    shot(shared, "case-table-reloaded")

@@ -1,5 +1,7 @@
+import gc
 import json
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -331,6 +333,17 @@ def test_after_closing_nothing_is_sent_any_more(open_table: Open, hands: Hands) 
     assert ends.stream.closed
     assert ends.channel.closed
     assert ends.table.cases == [ADA, GRACE]
+
+
+def test_a_closed_table_is_let_go_of(comms: list[FakeComm]) -> None:
+    table = CaseTable(GREET, [ADA])
+    comms[0].receive({"kind": "ready", "rid": "x"})
+    table.close()
+    gone = weakref.ref(table)
+    del table
+    comms.clear()
+    gc.collect()
+    assert gone() is None
 
 
 def test_without_a_server_there_is_nothing_to_save_to() -> None:
