@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from promptcard_ext.kernel.workspace import connect
     from promptcard_ext.registry.default import get
     from promptcard_ext.widgets.card_editor import edit
+    from promptcard_ext.widgets.case_table import edit_cases
 
 __all__ = [
     "Assertion",
@@ -40,6 +41,7 @@ __all__ = [
     "check",
     "connect",
     "edit",
+    "edit_cases",
     "get",
     "latencies",
     "load_card_file",
@@ -63,6 +65,7 @@ _WHERE = {
     "check": "core.assertions.checks",
     "connect": "kernel.workspace",
     "edit": "widgets.card_editor",
+    "edit_cases": "widgets.case_table",
     "get": "registry.default",
     "latencies": "kernel.charts",
     "load_card_file": "interchange.card_file",

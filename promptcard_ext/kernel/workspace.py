@@ -29,6 +29,7 @@ from promptcard_ext.core.errors import PromptCardError, RunError
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.interchange.card_file import CardFile
 from promptcard_ext.kernel import loop
+from promptcard_ext.kernel.case_editor import CaseEditor
 from promptcard_ext.kernel.editor import Editor
 from promptcard_ext.kernel.handle import FINAL, RunHandle
 
@@ -119,6 +120,19 @@ class Workspace:
         for case in cases:
             (python.trust if trust else python.distrust)(case.assertions)
         return cases
+
+    def edit_cases(self, card: str, cases: Iterable[Case | Mapping[str, Any]] | None = None) -> CaseEditor:
+        """Return a table in which the cases of a card are edited and saved.
+
+        Args:
+            cases: To be added to those that are there; one with the same variables is replaced.
+
+        Raises:
+            NotFound: There is no such card.
+        """
+        # By name: widgets lie above this layer.
+        editor: CaseEditor = import_module("promptcard_ext").edit_cases(card, cases, workspace=self)
+        return editor
 
     def run(
         self,

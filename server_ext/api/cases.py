@@ -53,11 +53,14 @@ def replace_cases(call: Call) -> CaseCount:
     return CaseCount(cases.replace_all(call.scope, call.path["card"], call.body.cases))
 
 
-@operations.post(CASES + "/bulk", action="test:create", body=BulkCases, answer=CaseChanges, idempotent=True)
+@operations.post(
+    CASES + "/bulk", action="test:create", body=BulkCases, answer=CaseChanges, idempotent=True, refuses=(412,)
+)
 def change_cases(call: Call) -> CaseChanges:
     """Save some cases and delete others, at most 1,000 of each.
 
-    Changing one needs the right ``test:update`` too, deleting one ``test:delete``.
+    Changing one needs the right ``test:update`` too, deleting one ``test:delete``. With ``based_on``, 412 when one of
+    them is in another state; ``current`` has those, each as it is now.
     """
     return cases.merge(call.scope, call.path["card"], call.body)
 

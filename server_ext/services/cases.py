@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from promptcard_ext.core.case import Case, as_cases
 from promptcard_ext.core.contract.cards import CardHead
-from promptcard_ext.core.contract.cases import BulkCases, CaseChanges, CasePatch, CaseQuery, SavedCase
+from promptcard_ext.core.contract.cases import BulkCases, CaseChanges, CaseNow, CasePatch, CaseQuery, SavedCase
 from promptcard_ext.core.contract.page import Page
-from promptcard_ext.core.errors import CardError
+from promptcard_ext.core.errors import CardError, Conflict
 from server_ext.db.tables import SafeText, test_cases
 from server_ext.db.text import dump_json
 from server_ext.services import audit, changes, paging
@@ -190,11 +190,13 @@ def merge(
 
     Raises:
         NotFound: There is no such card.
+        Conflict: A case is not what the change is based on (``etag_mismatch``); ``current`` has those cases.
         CardError: As for `replace_all`; or a case is to be saved and deleted (``case_twice``).
     """
     scope.require("test:create")
     owner = locked_head(scope, card)
     given = _checked(scope, owner, bulk.save)
+    _refuse_outdated(scope, owner, bulk.based_on)
     if both := given.keys() & set(bulk.delete):
         raise CardError(f"Case '{given[min(both)].name}' is to be saved and to be deleted.", code="case_twice")
     found = compare(scope, owner, given)
@@ -251,6 +253,26 @@ def _refuse_twin(scope: Scope, owner: CardHead, case: Case) -> None:
             f"Case '{name}' of card '{owner.name}' has the same variables.",
             hint="Change that case, or ask it several times with repeats.",
             code="case_twice",
+        )
+
+
+def _refuse_outdated(scope: Scope, owner: CardHead, based_on: Mapping[str, str]) -> None:
+    """Raise `Conflict` when a case is in another state than whoever changes it has seen."""
+    if not based_on:
+        return
+    scope.require("test:read")
+    among = test_cases.c.case_uid == sa.any_(sa.cast(list(based_on), sa.ARRAY(sa.Text)))
+    rows = scope.connection.execute(sa.select(test_cases).where(*of_card(scope, owner), among))
+    now = {row.case_uid: saved_case(row) for row in rows}
+    outdated = [
+        CaseNow(uid, now.get(uid)) for uid, state in based_on.items() if (now[uid].state if uid in now else "") != state
+    ]
+    if outdated:
+        raise Conflict(
+            f"Somebody has changed {len(outdated):,} of these cases since you read them.",
+            hint="Look at 'current', and repeat the change with what you want of it.",
+            code="etag_mismatch",
+            current=outdated,
         )
 
 

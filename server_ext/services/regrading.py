@@ -73,12 +73,12 @@ def _cases_of(scope: Scope, run: RunOut, spec: RegradeSpec) -> list[_Placed]:
     c = run_cases.c
     query = sa.select(run_cases).where(c.workspace_id == scope.workspace_id, c.run_id == run.id)
     if spec.cases:
-        query = query.where(c.name.in_(spec.cases))
+        query = query.where(sa.or_(c.name.in_(spec.cases), c.case_uid.in_(spec.cases)))
     done = items.done_at(scope, run)
     rows = scope.connection.execute(query.where(c.position.in_(done)).order_by(c.position).limit(MAX_ITEMS + 1)).all()
-    known = {row.name for row in rows}
+    known = {row.name for row in rows} | {row.case_uid for row in rows}
     for name in spec.cases:
-        if name not in known:
+        if name not in known and not spec.skip_unknown:
             raise missing("case with a result", name)
     if not rows:
         raise CardError(f"Run '{run.name}' has no result to judge.", code="nothing_to_regrade")
@@ -102,9 +102,10 @@ def _changes(scope: Scope, run: RunOut, spec: RegradeSpec, placed: Sequence[_Pla
         return lambda case: replace(case, assertions=wanted)
     if spec.by_case is not None:
         named = {one.case: one for one in spec.by_case}
-        for name in named.keys() - {one.case.name for one in placed}:
+        known = {one.case.name for one in placed} | {one.case.uid for one in placed}
+        for name in named.keys() - known if not spec.skip_unknown else ():
             raise missing("case", name)
-        return lambda case: _with(case, named.get(case.name))
+        return lambda case: _with(case, named.get(case.uid) or named.get(case.name))
     now = {case.uid: case for _, case in cases.load(scope, run.card_id)}
     return lambda case: _with(case, now.get(case.uid))
 

@@ -137,6 +137,29 @@ def test_bulk_changes_say_what_they_did(greet: Tenant) -> None:
         assert caught.value.code == "case_twice"
 
 
+def test_a_bulk_change_that_is_based_on_something_else_changes_nothing(greet: Tenant) -> None:
+    with greet.scope() as scope:
+        state = {case.name: case.state for case in stored(scope)}
+        barbara = Case({"who": "Barbara"}, name="barbara")
+        cases.merge(scope, "greet", BulkCases([barbara], based_on={barbara.uid: "", ADA.uid: state["ada"]}))
+        wrong = {ADA.uid: state["ada"], barbara.uid: "", EDSGER.uid: "0" * 64, "0" * 64: state["ada"]}
+        with pytest.raises(Conflict) as caught:
+            cases.merge(scope, "greet", BulkCases([barbara], [EDSGER.uid], wrong))
+        assert caught.value.code == "etag_mismatch"
+        now = {one.case_uid: one.case and one.case.name for one in caught.value.current}
+        assert now == {barbara.uid: "barbara", EDSGER.uid: "edsger", "0" * 64: None}
+        assert names(scope) == ["ada", "grace", "edsger", "barbara"]
+
+
+def test_the_state_of_a_case_is_that_of_its_content_and_not_of_its_place(greet: Tenant) -> None:
+    with greet.scope() as scope:
+        before = {case.name: case.state for case in stored(scope)}
+        cases.replace_all(scope, "greet", [EDSGER, ADA])
+        assert {case.name: case.state for case in stored(scope)} == {n: before[n] for n in ("edsger", "ada")}
+        cases.update(scope, "greet", ADA.uid, CasePatch(threshold=0.5))
+        assert {case.name: case.state for case in stored(scope)}["ada"] != before["ada"]
+
+
 def test_members_add_cases_and_admins_change_and_delete_them(greet: Tenant, new_actor: NewActor) -> None:
     member = new_actor(greet, "member")
     more: list[Callable[[Scope], object]] = [

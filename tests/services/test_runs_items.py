@@ -174,6 +174,21 @@ def test_assertions_are_changed_case_by_case_and_cases_chosen(tenant: Tenant, st
     assert refusal.value.code == "regrade_what"
 
 
+def test_cases_are_named_by_identity_too_and_those_without_a_result_can_be_left_out(
+    tenant: Tenant, start_worker: StartWorker
+) -> None:
+    run_id = done(tenant, start_worker, greetings(3), RunSpec(card="greet", models=[ECHO]))
+    known, unknown = greetings(1)[0].uid, "0" * 64
+    by_case = [CaseAssertions(uid, [Assertion("contains", "never")]) for uid in (known, unknown)]
+    spec = RegradeSpec(by_case=by_case, cases=[known, unknown], skip_unknown=True)
+    assert regrade(tenant, run_id, spec).flips.text == "1 of 1 items flipped: 1 pass → fail"
+    with pytest.raises(NotFound):
+        regrade(tenant, run_id, msgspec.structs.replace(spec, skip_unknown=False))
+    with pytest.raises(CardError) as refusal:
+        regrade(tenant, run_id, RegradeSpec(by_case=by_case[1:], cases=[unknown], skip_unknown=True))
+    assert refusal.value.code == "nothing_to_regrade"
+
+
 def test_what_needs_a_judge_keeps_what_it_said_or_is_unscored(tenant: Tenant, start_worker: StartWorker) -> None:
     friendly = Assertion("llm-rubric", "Is friendly.")
     given = [Case({"who": f"Ada {n}"}, (friendly,)) for n in range(6)]

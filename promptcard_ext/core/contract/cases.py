@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from promptcard_ext.core import wire
 from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.case import Case, CaseName, Priority, Threshold
+from promptcard_ext.core.identity import digest
 
 MAX_BULK = 1_000
+_NO_ID = UUID(int=0)
 
 Cursor = Annotated[str, Meta(max_length=2000)]
 CaseUid = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+CaseState = Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
 Change = Literal["added", "changed", "removed"]
 
 
@@ -60,6 +65,28 @@ class SavedCase(Struct, frozen=True):
     threshold: float | None
     metadata: dict[str, Any]
 
+    @property
+    def state(self) -> str:
+        """Return what names its content in ``BulkCases.based_on``: SHA-256 of the canonical JSON of a list of it."""
+        content = [
+            self.name, self.variables, self.expected_output, self.assertions, self.priority, self.threshold,
+            self.metadata,
+        ]  # fmt: skip
+        # As it comes over the wire, where half characters have no form.
+        return digest(msgspec.json.decode(wire.encode(content)))
+
+
+def as_sent(case: Case) -> Case:
+    """Return a case as it arrives over the wire, where half characters have no form and all numbers their type."""
+    return msgspec.json.decode(wire.encode(case), type=Case)
+
+
+def state_of(case: Case) -> str:
+    """Return the `SavedCase.state` that a case has once it is saved."""
+    sent = as_sent(case)
+    content = msgspec.to_builtins({name: getattr(sent, name) for name in Case.__struct_fields__})
+    return SavedCase(id=_NO_ID, position=0, case_uid=sent.uid, **content).state
+
 
 class CasePatch(Struct, frozen=True, forbid_unknown_fields=True):
     """What of a case to change. Other variables make it another case, which has no results yet.
@@ -104,10 +131,26 @@ class BulkCases(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         save: Those with variables that a case has already replace it; the others come last.
         delete: Identities (``case_uid``) of cases; those that are not there do no harm.
+        based_on: For identities among both, the state that the change is based on: SHA-256 of the canonical JSON (keys
+            sorted, no spaces) of the list of name, variables, expected output, assertions, priority, threshold and
+            metadata; empty for a case that must not be there. When one is another, nothing happens.
     """
 
     save: Annotated[list[Case], Meta(max_length=MAX_BULK)] = []
     delete: Annotated[list[CaseUid], Meta(max_length=MAX_BULK)] = []
+    based_on: Annotated[dict[CaseUid, CaseState], Meta(max_length=2 * MAX_BULK)] = {}
+
+
+class CaseNow(Struct, frozen=True):
+    """A case that is not as a bulk change expects it.
+
+    Attributes:
+        case_uid: Identity of the case.
+        case: As it is now; null when there is none.
+    """
+
+    case_uid: str
+    case: SavedCase | None
 
 
 class ImportQuery(Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,7 +18,7 @@ class CaseAssertions(Struct, frozen=True, forbid_unknown_fields=True):
     """Other assertions for one case of a run.
 
     Attributes:
-        case: Its name.
+        case: Its name or ``case_uid``.
         assertions: What must hold.
         threshold: Least score that passes; null wants all of them to hold.
     """
@@ -34,12 +34,14 @@ class RegradeSpec(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         assertions: For all cases.
         by_case: Case by case; the other cases keep what the run has.
-        cases: Names of the cases to look at; empty takes all. At most 10,000 items are judged at once.
+        cases: Names or ``case_uid`` of the cases to look at; empty takes all. At most 10,000 items are judged at once.
+        skip_unknown: Leave out cases of which the run has no result, instead of refusing.
     """
 
     assertions: Assertions | None = None
     by_case: Annotated[list[CaseAssertions], Meta(max_length=MAX_ITEMS)] | None = None
     cases: Annotated[list[str], Meta(max_length=MAX_ITEMS)] = []
+    skip_unknown: bool = False
 
 
 class Rejudged(Struct, frozen=True):
