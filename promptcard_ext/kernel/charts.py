@@ -102,7 +102,7 @@ def _by_model(chart: alt.Chart | alt.LayerChart | alt.FacetChart, frame: pd.Data
 
     header = alt.Header(labelAngle=0, labelAlign="left", labelLimit=200)
     row = alt.Row("model:N", title=None, header=header, sort=list(dict.fromkeys(frame["model"])))
-    return _offline(chart.facet(row=row))
+    return offline(chart.facet(row=row))
 
 
 class LatencySamples:
@@ -156,7 +156,7 @@ def latency_curves(samples: LatencySamples) -> alt.Chart:
         )
         .properties(width=420, height=200)
     )
-    return _offline(chart)
+    return offline(chart)
 
 
 def _axis(**options: Any) -> alt.Axis:
@@ -176,12 +176,17 @@ _CONFIG: dict[str, Any] = {
     },
     "header": {"labelColor": "#7b7b7b", "titleColor": "#7b7b7b", "labelFontSize": 12},
     "legend": {"labelColor": "#7b7b7b", "titleColor": "#7b7b7b", "labelFontSize": 12},
+    "title": {
+        "color": "#7b7b7b", "subtitleColor": "#7b7b7b", "anchor": "start", "fontSize": 14, "subtitleFontSize": 12,
+        "subtitlePadding": 5, "offset": 12,
+    },
 }  # fmt: skip
 T = TypeVar("T")
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 
 
-def _offline(chart: T) -> T:
+def offline(chart: T) -> T:
+    """Return a chart that shows itself without any network, as do charts that are made of it."""
     # Not by `alt.renderers`: that would change how all other charts of the notebook are shown.
     object.__setattr__(chart, "__class__", _offline_kind(cast("Any", type(chart))))
     return chart
@@ -203,7 +208,7 @@ def _mimebundle(chart: Any, *_: Any, **__: Any) -> Any:
     spec = {**spec, "config": {**_CONFIG, **given}}
     bundle = {
         "application/vnd.vegalite.v5+json": {**spec, "$schema": _SCHEMA},
-        "text/plain": "<a chart; this front end does not draw Vega-Lite>",
+        "text/plain": spec.get("description") or "<a chart; this front end does not draw Vega-Lite>",
     }
     if render_mode() == "static" and importlib.util.find_spec("vl_convert"):
         import vl_convert
