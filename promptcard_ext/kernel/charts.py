@@ -6,6 +6,7 @@ and JupyterLab 4.6 draws no later form than Vega-Lite 5.
 
 from __future__ import annotations
 
+import html
 import importlib.util
 from array import array
 from collections.abc import Iterable, Sequence
@@ -213,5 +214,12 @@ def _mimebundle(chart: Any, *_: Any, **__: Any) -> Any:
     if render_mode() == "static" and importlib.util.find_spec("vl_convert"):
         import vl_convert
 
-        bundle["image/svg+xml"] = vl_convert.vegalite_to_svg(spec)
+        bundle["image/svg+xml"] = _readable_aloud(vl_convert.vegalite_to_svg(spec), spec.get("description"))
     return bundle
+
+
+def _readable_aloud(svg: str, description: str | None) -> str:
+    """Return an image that says in words what it shows, which the drawing leaves out."""
+    if not description:
+        return svg
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(description)}" ', 1)

@@ -106,6 +106,11 @@ class Comparison:
         """Flips and pass rates in two sentences."""
         return harmless(f"{flips_text(self.compared)}. {headline(self.compared)}")
 
+    @cached_property
+    def repeats(self) -> int:
+        """Greatest number of answers to one question on either side."""
+        return max((row.repeat + 1 for entry in self.entries for row in entry if row is not None), default=1)
+
     def flips(self) -> FlipTable:
         """Return what flipped, down to single assertions; the results are read once more."""
         joined = self.compared.joined

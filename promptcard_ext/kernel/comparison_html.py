@@ -130,7 +130,7 @@ def _flips(comparison: Comparison) -> str:
     if not flipped:
         return note
     ordered = sorted(flipped, key=lambda entry: URGENCY[entry.some.outcome])
-    repeats = comparison.compared.repeats > 1
+    repeats = comparison.repeats > 1
     rows = (_flip(comparison, entry, repeats=repeats) for entry in islice(ordered, MAX_FLIPS))
     names = ["case", "card version", "model", "a", "b", "answers", "why"]
     head = f"{len(flipped):,} flipped"

@@ -35,13 +35,17 @@ def value_text(name: MetricName, value: float) -> str:
         return f"{100 * value:.1f}%"
     if name == "score":
         return f"{value:.3f}"
-    return f"{value:,.0f} ms" if name == "latency_ms" else f"${value:.6f}"
+    return f"{value:,.{_latency_digits(value)}f} ms" if name == "latency_ms" else f"${value:.6f}"
+
+
+def _latency_digits(value: float) -> int:
+    return 0 if abs(value) >= 10 else 1
 
 
 def signed_text(name: MetricName, value: float) -> str:
     """Return a difference with its sign, for example ``+4.2`` (percentage points) or ``−120``."""
-    scale, digits = {"pass_rate": (100, 1), "score": (1, 3), "latency_ms": (1, 0), "cost_usd": (1, 6)}[name]
-    number = f"{abs(value * scale):,.{digits}f}"
+    digits = {"pass_rate": 1, "score": 3, "latency_ms": _latency_digits(value), "cost_usd": 6}[name]
+    number = f"{abs(value) * (100 if name == 'pass_rate' else 1):,.{digits}f}"
     money = "$" if name == "cost_usd" else ""
     if not float(number.replace(",", "")):
         return f"±{money}{number}"

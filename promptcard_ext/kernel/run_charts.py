@@ -57,7 +57,7 @@ class RunCharts:
         return frontier_chart(self._run.summary(), self._title("cost against quality"))
 
     def heatmap(self, by: By = "card") -> alt.LayerChart:
-        """Return pass rates by model and by card version, or ``by="case"``: those that passed least, at most 60.
+        """Return pass rates by model and by card version, or ``by="case"``: those that passed least, at most 40.
 
         Raises:
             ValueError: ``by`` is neither ``card`` nor ``case``.

@@ -171,11 +171,6 @@ class Compared(Struct, frozen=True):
         """Why pass rates and scores are not compared; empty when they are."""
         return "; ".join(axis.text for axis in self.axes if axis.withholds)
 
-    @property
-    def repeats(self) -> int:
-        """Greatest number of answers to one question on either side."""
-        return max((row.repeat + 1 for pair in self.joined.pairs for row in pair), default=1)
-
     def mode_shifts(self) -> list[tuple[Pair, float]]:
         """Return for each question that was asked several times its first pair, and how far its answers moved.
 

@@ -85,7 +85,7 @@ def entry_state(comparison: Comparison, place: int) -> dict[str, Any]:
     a, b = comparison.results(entry)
     answers = [_answer(one) for one in (a, b)]
     pieces = word_diff(*(answer[:MAX_DIFF_CHARS] for answer in answers))
-    modes = comparison.modes(entry) if comparison.compared.repeats > 1 else []
+    modes = comparison.modes(entry) if comparison.repeats > 1 else []
     return {
         "row": entry_row(comparison, place),
         "a": _side(a),

@@ -105,7 +105,7 @@ class CompareView(anywidget.AnyWidget):
             "to_fail": sum(group.to_fail for group in compared.groups),
             "to_pass": sum(group.to_pass for group in compared.groups),
             "other": sum(group.other_flips for group in compared.groups),
-            "repeats": compared.repeats,
+            "repeats": comparison.repeats,
             "filters": self._filters.counts(),
             **group_rows(compared.groups),
         }

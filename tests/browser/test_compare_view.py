@@ -28,11 +28,11 @@ comparison.browse()
 def view(lab: Address, page: Page, folder: Path) -> Locator:
     """The view of a comparison, in a notebook that has just been run."""
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
     nbformat.write(book, folder / "compare.ipynb")
     page.goto(f"{lab.url}lab/tree/compare.ipynb?token={lab.token}&reset")
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
-    if (no := page.get_by_role("button", name="No", exact=True)).count():
-        no.click()  # Jupyter's question about news
+    page.get_by_role("button", name="No", exact=True).click()  # Jupyter's question about news
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     found = page.locator(".pcc")
@@ -51,6 +51,9 @@ def test_two_versions_are_looked_through_with_keys_only_in_light_dark_and_600_pi
     expect(flips).to_have_attribute("aria-pressed", "true")
     grid = view.get_by_role("grid", name="Compared items")
     expect(grid.locator(".pcc-rows .pcc-row").first).not_to_have_class("pcc-row pcc-wait")
+
+    view.scroll_into_view_if_needed()
+    picture(page, "head")
 
     # Keys move in the table, not from cell to cell of the notebook.
     grid.focus()
@@ -81,8 +84,8 @@ def test_two_versions_are_looked_through_with_keys_only_in_light_dark_and_600_pi
     expect(view.get_by_text("Nothing here matches.")).to_be_hidden()
 
     page.get_by_role("menuitem", name="Settings", exact=True).click()
-    page.get_by_role("menuitem", name="Theme", exact=True).click()
-    page.get_by_role("menuitem", name="JupyterLab Dark", exact=True).click()
+    page.locator(".lm-Menu-itemLabel").get_by_text("Theme", exact=True).click()
+    page.locator(".lm-Menu-itemLabel").get_by_text("JupyterLab Dark", exact=True).click()
     flips.click()
     grid.locator(".pcc-rows .pcc-row").first.click()
     expect(detail).to_be_visible()
@@ -90,9 +93,10 @@ def test_two_versions_are_looked_through_with_keys_only_in_light_dark_and_600_pi
     view.scroll_into_view_if_needed()
     picture(page, "dark")
 
+    page.keyboard.press("Control+b")  # without the list of files
     page.set_viewport_size({"width": 600, "height": 1000})
     expect(view).to_have_class("pcc pcc-one-label pcc-one-model pcc-narrow")
-    view.scroll_into_view_if_needed()
+    view.locator(".pcc-headline").scroll_into_view_if_needed()
     picture(page, "600")
     box = view.bounding_box()
     assert box is not None

@@ -65,7 +65,7 @@ def test_in_a_report_each_is_an_image_without_scripts_that_can_be_read_aloud(
     monkeypatch.setenv("PROMPTCARDS_RENDER", "static")
     image = chart_of(some(), name)._repr_mimebundle_()["image/svg+xml"]
     assert "<script" not in image
-    assert "night run: " in image
+    assert 'role="img" aria-label="night run: ' in image
     assert "http://" not in image.replace("http://www.w3.org/", "")
 
 
@@ -88,7 +88,10 @@ def test_names_cannot_do_anything(name: str, monkeypatch: pytest.MonkeyPatch) ->
 def test_what_has_no_price_is_left_out_of_the_frontier_and_said() -> None:
     run = fed([result(0, cost="0.1"), result(1, "fail", model="simulated:free")])
     spec = run.chart.frontier().to_dict()
-    assert spec["title"]["subtitle"] == "1 without a price or a verdict are left out"
+    assert (
+        spec["title"]["subtitle"]
+        == "filled: on the Pareto front, as observed; 1 without a price or a verdict are left out"
+    )
     assert rows_in(spec) == 1
 
 
@@ -100,9 +103,7 @@ def test_the_pareto_front_is_marked() -> None:
             for i in range(10)
         ]
     (values,) = fed(results).chart.frontier().to_dict()["datasets"].values()
-    assert {row["name"][-1]: row["front"] for row in values} == {
-        "a": "on the Pareto front", "b": "on the Pareto front", "c": "beaten",
-    }  # fmt: skip
+    assert {row["model"][-1]: row["front"] for row in values} == {"a": True, "b": True, "c": False}
 
 
 def test_of_many_cases_those_that_passed_least_are_shown() -> None:

@@ -277,6 +277,7 @@ class View {
     this.grid.addEventListener("focusout", () => setTimeout(() => (this.at.focused = this.at.focused && (!this.root.isConnected || this.grid.contains(document.activeElement)))));
     this.sizes = new ResizeObserver(() => {
       this.root.classList.toggle("pcc-narrow", this.root.clientWidth < 760);
+      this.root.classList.toggle("pcc-tiny", this.root.clientWidth < 440);
       this.draw();
     });
     this.sizes.observe(this.root);
