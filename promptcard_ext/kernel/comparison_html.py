@@ -40,7 +40,7 @@ CONTEXT_CHARS = 60
 
 STYLE = """<style>
 .pc-run ins,.pc-run del{text-decoration:none;border-radius:2px;padding:0 1px}
-.pc-run ins{background:rgba(46,158,91,.28)}.pc-run del{background:rgba(214,69,69,.28)}
+.pc-run del+ins{margin-left:3px}.pc-run ins{background:rgba(46,158,91,.28)}.pc-run del{background:rgba(214,69,69,.28)}
 .pc-run .pc-scale{position:relative;display:inline-block;width:130px;height:16px;vertical-align:middle}
 .pc-run .pc-scale i{position:absolute;display:block}
 .pc-run .pc-zero{left:50%;top:0;bottom:0;width:1px;background:rgba(128,128,128,.8)}
@@ -48,6 +48,10 @@ STYLE = """<style>
 .pc-run .pc-point{top:4px;width:8px;height:8px;margin-left:-4px;border-radius:50%;background:currentColor}
 .pc-run .pc-better{color:#2a9458}.pc-run .pc-worse{color:#d64545}
 .pc-run .pc-head{font-size:14px}
+.pc-run .pc-compared table.pc-table{width:auto}.pc-run .pc-compared table.pc-table td{min-width:0}
+.pc-run .pc-compared table.pc-table td:nth-last-child(-n+5){white-space:nowrap}
+.pc-run .pc-flipped table.pc-table td{min-width:0}
+.pc-run .pc-flipped table.pc-table td.t:nth-last-child(-n+2){min-width:9em}
 </style>"""
 
 
@@ -72,24 +76,43 @@ def comparison_html(comparison: Comparison) -> str:
 
 
 def _differences(groups: tuple[ComparedGroup, ...]) -> str:
-    rows = [_difference(group, metric, groups) for group in groups for metric in group.metrics]
-    names = ["card version", "model", "", "a", "b", "b − a [95\u00a0%]", "", ""]
-    return table(names, rows, len(rows), texts=3, room=MAX_TABLE_BYTES) if rows else ""
+    if not groups:
+        return ""
+    names = [*_heads(groups), "", "a", "b", "b − a [95\u00a0%]", "", ""]
+    rows = [row for group in groups for row in _group_rows(group, groups)]
+    return f'<div class="pc-compared">{table(names, rows, len(rows), room=MAX_TABLE_BYTES)}</div>'
 
 
-def _difference(group: ComparedGroup, metric: MetricDifference, groups: tuple[ComparedGroup, ...]) -> list[str]:
+def _heads(groups: tuple[ComparedGroup, ...]) -> list[str]:
+    """Return the columns it takes to tell the groups apart."""
+    several = (len({group.label_b for group in groups}) > 1, len({group.model_b for group in groups}) > 1)
+    return [name for name, needed in zip(("card version", "model"), several, strict=True) if needed]
+
+
+def _group_rows(group: ComparedGroup, groups: tuple[ComparedGroup, ...]) -> Iterator[list[str]]:
+    names = {
+        "card version": _renamed(group.label_a, group.label_b),
+        "model": _renamed(group.model_a, group.model_b),
+    }
+    heads = [names[head] for head in _heads(groups)]
+    for metric in group.metrics:
+        yield [*heads, *_difference(metric, groups)]
+        # Said once: the lines below it are of the same.
+        heads = [""] * len(heads)
+
+
+def _difference(metric: MetricDifference, groups: tuple[ComparedGroup, ...]) -> list[str]:
     name, difference = metric.metric, metric.difference or metric.among_same
-    head = [_renamed(group.label_a, group.label_b), _renamed(group.model_a, group.model_b), NAMES[name]]
     if difference is None:
-        return [*head, "–", "–", "–", "", f"{word_text(metric)}{_left_out(metric)}"]
-    least = max((_reach(one) for each in groups if (one := each.metric(name)) is not None), default=1.0)
-    told = difference_text(name, difference)
-    said = f"withheld; among cases with the same assertions: {told}" if metric.withheld else told
+        return [NAMES[name], "–", "–", "–", "", f"{word_text(metric)}{_left_out(metric)}"]
+    most = max(_reach(one) for each in groups if (one := each.metric(name)) is not None)
+    told = esc(difference_text(name, difference))
     kind = f"pc-{metric.word}" if metric.word in ("better", "worse") else ""
     return [
-        *head, value_text(name, difference.a), value_text(name, difference.b), esc(said),
-        f'<span class="{kind}">{_scale(difference, least)}</span>',
-        f'<b class="{kind}">{word_text(metric)}</b>{_left_out(metric)}',
+        NAMES[name], value_text(name, difference.a), value_text(name, difference.b),
+        f"{told}<br><small>only cases with the same assertions</small>" if metric.withheld else told,
+        f'<span class="{kind}">{_scale(difference, most)}</span>',
+        f'<span class="{kind}">{word_text(metric)}</span>{_left_out(metric)}',
     ]  # fmt: skip
 
 
@@ -130,24 +153,24 @@ def _flips(comparison: Comparison) -> str:
     if not flipped:
         return note
     ordered = sorted(flipped, key=lambda entry: URGENCY[entry.some.outcome])
-    repeats = comparison.repeats > 1
-    rows = (_flip(comparison, entry, repeats=repeats) for entry in islice(ordered, MAX_FLIPS))
-    names = ["case", "card version", "model", "a", "b", "answers", "why"]
+    heads = _heads(comparison.groups)
+    rows = (_flip(comparison, entry, heads) for entry in islice(ordered, MAX_FLIPS))
+    shown = table(["a", "b", "case", *heads, "answers", "why"], rows, len(flipped), room=MAX_FLIPS_BYTES)
     head = f"{len(flipped):,} flipped"
-    shown = table(names, rows, len(flipped), room=MAX_FLIPS_BYTES)
-    return f"{note}<details open><summary>{head}</summary>{shown}</details>"
+    return f'{note}<details open class="pc-flipped"><summary>{head}</summary>{shown}</details>'
 
 
-def _flip(comparison: Comparison, entry: Entry, *, repeats: bool) -> list[str]:
+def _flip(comparison: Comparison, entry: Entry, heads: list[str]) -> list[str]:
     a, b = comparison.results(entry)
     row = entry.some
     before, after = (one.outcome if one is not None else Outcome.UNSCORED for one in (a, b))
-    repeat = f" #{row.repeat + 1}" if repeats else ""
+    repeat = f" #{row.repeat + 1}" if comparison.repeats > 1 else ""
     why = (b.message or b.reason or "") if b is not None else ""
     if not why and a is not None:
         why = f"no longer: {a.message or a.reason}"
+    names = {"card version": name_of(row.label), "model": name_of(row.model)}
     return [
-        name_of(row.case) + repeat, name_of(row.label), name_of(row.model), tag(before), tag(after),
+        tag(before), tag(after), name_of(row.case) + repeat, *(names[head] for head in heads),
         f'<div class="pc-said">{"".join(_marked(word_diff(_answer(a), _answer(b))))}</div>', cut(why),
     ]  # fmt: skip
 

@@ -138,11 +138,13 @@ def _case(case: Case) -> str:
 
 
 def _assertion(assertion: Assertion) -> str:
-    short = format_expected(assertion)
+    short = format_expected(msgspec.structs.replace(assertion, metric=None, weight=1.0))
     if short is None:
         more = {name: value for name, value in msgspec.to_builtins(assertion).items() if name != "type"}
-        short = f"{assertion.type} {_text(more)}"
-    return cut(short)
+        return cut(f"{assertion.type} {_text(more)}")
+    facts = [assertion.metric or "", "" if assertion.weight == 1 else f"weight {assertion.weight:g}"]
+    told = ", ".join(filter(None, facts))
+    return cut(f"{short} ({told})" if told else short)
 
 
 def _cases_table(cases: Sequence[Case]) -> str:

@@ -166,8 +166,8 @@ def test_in_a_notebook_without_live_views_browsing_shows_the_page(
     assert notebook.shown == []
     shown: list[dict[str, object]] = []
     monkeypatch.setattr(display, "show", lambda data, metadata=None: shown.append(data))
-    monkeypatch.setattr(comparison_module, "live_view", None)
     compared = pc.compare(fed([result(0)]), fed([result(0)]))
+    monkeypatch.setattr(comparison_module, "live_view", None)
     compared.browse()
     monkeypatch.setattr(comparison_module, "live_view", lambda one: ({"widget": "view"}, {}))
     compared.browse()
