@@ -84,13 +84,13 @@ _LIVE = frozenset({"compare", "connect", "regrade", "run"})
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"{__name__}.{_MODULES[name]}")
-    if name not in _WHERE:
+    if name not in _WHERE and name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if "IPython" in sys.modules:
         # Cards, cases and results show themselves.
         import_module(f"{__name__}.kernel.value_html")
+    if name in _MODULES:
+        return import_module(f"{__name__}.{_MODULES[name]}")
     if name in _LIVE:
         _offer_widgets()
     return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

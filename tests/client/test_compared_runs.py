@@ -22,6 +22,7 @@ def test_runs_are_compared_by_their_ids_and_versions_of_one_run_with_each_other(
     first = workspace.save(pc.Card("greet", "Hello {{ who }}"), CASES)
     second = workspace.save(pc.Card("greet", "Bye {{ who }}"))
     run = workspace.run("greet", ECHO, versions=[first.version, second.version], name="both").wait(60)
+    assert [saved.version for saved in workspace.versions("greet")] == [first.version, second.version]
     alone = workspace.run("greet", ECHO, versions=[second.version], repeats=2).wait(60)
 
     parts = pc.compare(run.of(version=first.version), run.of(version=second.version))
