@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from promptcard_ext.core.results import ItemResult, Outcome
 from promptcard_ext.kernel.compared_entry import Entry
 from promptcard_ext.kernel.comparison_words import (
-    NAMES,
     difference_text,
     flips_text,
     headline,
+    name_text,
     notes_of,
     value_text,
     word_text,
@@ -104,12 +104,12 @@ def _group_rows(group: ComparedGroup, groups: tuple[ComparedGroup, ...]) -> Iter
 def _difference(metric: MetricDifference, groups: tuple[ComparedGroup, ...]) -> list[str]:
     name, difference = metric.metric, metric.difference or metric.among_same
     if difference is None:
-        return [NAMES[name], "–", "–", "–", "", f"{word_text(metric)}{_left_out(metric)}"]
-    most = max(_reach(one) for each in groups if (one := each.metric(name)) is not None)
+        return [name_of(name_text(metric)), "–", "–", "–", "", f"{word_text(metric)}{_left_out(metric)}"]
+    most = max(_reach(one) for each in groups if (one := each.metric(name, metric.name)) is not None)
     told = esc(difference_text(name, difference))
     kind = f"pc-{metric.word}" if metric.word in ("better", "worse") else ""
     return [
-        NAMES[name], value_text(name, difference.a), value_text(name, difference.b),
+        name_of(name_text(metric)), value_text(name, difference.a), value_text(name, difference.b),
         f"{told}<br><small>only cases with the same assertions</small>" if metric.withheld else told,
         f'<span class="{kind}">{_scale(difference, most)}</span>',
         f'<span class="{kind}">{word_text(metric)}</span>{_left_out(metric)}',

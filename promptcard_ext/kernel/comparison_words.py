@@ -23,6 +23,11 @@ _WORDS: dict[tuple[MetricName, Word], str] = {
 }
 
 
+def name_text(metric: MetricDifference) -> str:
+    """Return what a metric is called; the name of a named one may be anything."""
+    return metric.name or NAMES[metric.metric]
+
+
 def word_text(metric: MetricDifference) -> str:
     """Return the verdict, for example ``better``, ``slower`` or ``no difference shown``."""
     word = metric.word

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from functools import partial
+from itertools import islice
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from promptcard_ext.core.results import ItemResult, Outcome
 from promptcard_ext.stats.joined_rows import Joined, Pair, Row, SideRows, join
@@ -15,16 +18,35 @@ from promptcard_ext.stats.response_modes import mode_distance
 
 Word = Literal["better", "worse", "undecided", "withheld", "not known"]
 MetricName = Literal["pass_rate", "score", "latency_ms", "cost_usd"]
-METRICS: tuple[MetricName, ...] = ("pass_rate", "score", "latency_ms", "cost_usd")
-# Judged by assertions, and so not to be compared when those or the judge are others.
-_JUDGED = ("pass_rate", "score")
-_LOWER_IS_BETTER = ("latency_ms", "cost_usd")
-_VALUE: dict[MetricName, Callable[[Row], float | None]] = {
-    "pass_rate": lambda row: row.passed,
-    "score": lambda row: row.score,
-    "latency_ms": lambda row: row.latency_ms,
-    "cost_usd": lambda row: row.cost_usd,
-}
+# Of a version on a model; more would not be read.
+MAX_NAMED = 20
+
+
+class Measure(NamedTuple):
+    """Something that results are compared by.
+
+    Attributes:
+        kind: What its values are; a named metric has scores.
+        name: Of a named metric, else empty.
+        value: Gives the value of a row, None where it has none.
+    """
+
+    kind: MetricName
+    value: Callable[[Row], float | None]
+    name: str = ""
+
+    @property
+    def judged(self) -> bool:
+        """Whether assertions decide it, so that it cannot be compared when those or the judge are others."""
+        return self.kind in ("pass_rate", "score")
+
+
+MEASURES = (
+    Measure("pass_rate", lambda row: row.passed),
+    Measure("score", lambda row: row.score),
+    Measure("latency_ms", lambda row: row.latency_ms),
+    Measure("cost_usd", lambda row: row.cost_usd),
+)
 
 
 class RunFacts(Struct, frozen=True):
@@ -73,10 +95,12 @@ class MetricDifference(Struct, frozen=True):
     """One metric of one card version on one model, compared over the pairs in which both sides have it.
 
     Attributes:
+        metric: What its values are; a named metric has scores.
         difference: ``b − a``; None when it is withheld, or when no pair has it on both sides.
         left_out: Pairs in which a side has none: an error and what nobody judged are neither pass nor fail.
         withheld: Why there is no difference; empty otherwise.
         among_same: Where some assertions changed, the difference over the pairs whose assertions did not.
+        name: Of a named metric, else empty.
     """
 
     metric: MetricName
@@ -84,6 +108,7 @@ class MetricDifference(Struct, frozen=True):
     left_out: int = 0
     withheld: str = ""
     among_same: Difference | None = None
+    name: str = ""
 
     @property
     def word(self) -> Word:
@@ -92,7 +117,7 @@ class MetricDifference(Struct, frozen=True):
             return "withheld"
         if self.difference is None:
             return "not known"
-        sign = self.difference.sign * (-1 if self.metric in _LOWER_IS_BETTER else 1)
+        sign = self.difference.sign * (-1 if self.metric in ("latency_ms", "cost_usd") else 1)
         return "better" if sign > 0 else "worse" if sign < 0 else "undecided"
 
 
@@ -101,7 +126,7 @@ class ComparedGroup(Struct, frozen=True):
 
     Attributes:
         matrix: Number of pairs by outcome in ``a`` and in ``b``; those that did not occur are not in it.
-        metrics: Pass rate, latency, and where there is such a thing score and cost.
+        metrics: Pass rate, latency, and where there are such things score, cost and named metrics.
     """
 
     label_a: str
@@ -131,9 +156,9 @@ class ComparedGroup(Struct, frozen=True):
         """Pairs that changed from or to error or unscored."""
         return sum(n for (old, new), n in self.matrix.items() if old is not new) - self.to_fail - self.to_pass
 
-    def metric(self, name: MetricName) -> MetricDifference | None:
-        """Return one metric, or None when it is not there."""
-        return next((one for one in self.metrics if one.metric == name), None)
+    def metric(self, kind: MetricName, name: str = "") -> MetricDifference | None:
+        """Return one metric, or None when it is not there; a named one is a ``score`` with its name."""
+        return next((one for one in self.metrics if (one.metric, one.name) == (kind, name)), None)
 
 
 class Compared(Struct, frozen=True):
@@ -266,7 +291,7 @@ def _grouped(pairs: list[Pair]) -> dict[tuple[str, str], list[Pair]]:
 
 def _group(pairs: list[Pair], reasons: Mapping[str, str]) -> ComparedGroup:
     first = pairs[0]
-    metrics = (_metric(name, pairs, reasons) for name in METRICS)
+    metrics = (_metric(measure, pairs, reasons) for measure in (*MEASURES, *_named(pairs)))
     return ComparedGroup(
         first.a.label,
         first.b.label,
@@ -277,23 +302,31 @@ def _group(pairs: list[Pair], reasons: Mapping[str, str]) -> ComparedGroup:
     )
 
 
-def _metric(name: MetricName, pairs: list[Pair], reasons: Mapping[str, str]) -> MetricDifference | None:
-    value = _VALUE[name]
-    if name == "score" and all(row.score in (None, 0.0, 1.0) for pair in pairs for row in pair):
+def _named(pairs: list[Pair]) -> list[Measure]:
+    names = dict.fromkeys(name for pair in pairs for row in pair for name in row.named)
+    return [Measure("score", partial(_score_on, name), name) for name in islice(names, MAX_NAMED)]
+
+
+def _score_on(name: str, row: Row) -> float | None:
+    return row.named.get(name)
+
+
+def _metric(measure: Measure, pairs: list[Pair], reasons: Mapping[str, str]) -> MetricDifference | None:
+    if measure.kind == "score" and not measure.name and all(row.score in (None, 0.0, 1.0) for pair in pairs for row in pair):
         return None
-    if name == "cost_usd" and all(row.cost_usd is None for pair in pairs for row in pair):
+    if measure.kind == "cost_usd" and all(row.cost_usd is None for pair in pairs for row in pair):
         return None
-    everything, same = PairedValues(bounded=name in _JUDGED), PairedValues(bounded=name in _JUDGED)
+    everything, same = PairedValues(bounded=measure.judged), PairedValues(bounded=measure.judged)
     numbers: dict[str, int] = {}
     for pair in pairs:
-        old, new = value(pair.a), value(pair.b)
+        old, new = measure.value(pair.a), measure.value(pair.b)
         if old is not None and new is not None:
             case = numbers.setdefault(pair.b.case_uid, len(numbers))
             everything.add(case, old, new)
             if not pair.assertions_changed:
                 same.add(case, old, new)
-    left_out = len(pairs) - len(everything)
-    withheld = "; ".join(reasons.values()) if name in _JUDGED else ""
-    if not withheld:
-        return MetricDifference(name, everything.difference(), left_out)
-    return MetricDifference(name, None, left_out, withheld, None if "judge" in reasons else same.difference())
+    found = MetricDifference(measure.kind, None, len(pairs) - len(everything), name=measure.name)
+    if not (measure.judged and reasons):
+        return replace(found, difference=everything.difference())
+    among_same = None if "judge" in reasons else same.difference()
+    return replace(found, withheld="; ".join(reasons.values()), among_same=among_same)

@@ -9,7 +9,9 @@ from typing import NamedTuple
 from promptcard_ext.core.results import ItemResult, Outcome
 from promptcard_ext.stats.flips import unique_results
 from promptcard_ext.stats.response_modes import normal_form
-from promptcard_ext.stats.scores import item_points
+from promptcard_ext.stats.scores import item_points, metric_scores
+
+_NOTHING: Mapping[str, float] = {}
 
 
 class Row(NamedTuple):
@@ -21,6 +23,7 @@ class Row(NamedTuple):
         cost_usd: Of the answer and of further calls; None when a price is not known.
         assertions: Something that is equal for equal assertions (identity and weight); None when nothing judged it.
         answer: Something that is equal for answers with the same `normal_form`; None without an answer.
+        named: Scores on named metrics, 0 to 1; those that are undecided are not in it.
     """
 
     ordinal: int
@@ -36,6 +39,7 @@ class Row(NamedTuple):
     cost_usd: float | None
     assertions: int | None
     answer: int | None
+    named: Mapping[str, float]
 
     @property
     def passed(self) -> float | None:
@@ -103,7 +107,14 @@ class SideRows:
             None if result.cost_usd is None else float(result.cost_usd),
             _assertions(result),
             None if text is None else hash(normal_form(text)),
+            self._named(result),
         )
+
+    def _named(self, result: ItemResult) -> Mapping[str, float]:
+        if all(verdict.metric is None and not verdict.parts for verdict in result.verdicts):
+            return _NOTHING
+        scores = metric_scores(result).items()
+        return {self._once(name): score.points for name, score in scores if score.points is not None}
 
     def _once(self, text: str) -> str:
         # The same few names a hundred thousand times.

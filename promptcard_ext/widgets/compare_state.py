@@ -7,7 +7,7 @@ from typing import Any
 
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.kernel.comparison import Comparison
-from promptcard_ext.kernel.comparison_words import NAMES, difference_text, value_text, word_text
+from promptcard_ext.kernel.comparison_words import difference_text, name_text, value_text, word_text
 from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.kernel.seen_answer import seen_answer
 from promptcard_ext.stats.comparison import ComparedGroup, MetricDifference
@@ -36,7 +36,7 @@ def _metric(group: ComparedGroup, metric: MetricDifference) -> dict[str, Any]:
     line: dict[str, Any] = {
         "label": _renamed(group.label_a, group.label_b),
         "model": _renamed(group.model_a, group.model_b),
-        "metric": NAMES[name],
+        "metric": _name(name_text(metric)),
         "word": word_text(metric),
         "kind": metric.word,
         "left_out": metric.left_out,

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from promptcard_ext.core.errors import RunError
 from promptcard_ext.core.results import Call, Generation, ItemResult, Outcome
-from promptcard_ext.stats.comparison import Compared, MetricDifference, RunFacts, compare_results
+from promptcard_ext.stats.comparison import MAX_NAMED, Compared, MetricDifference, RunFacts, compare_results
 from tests.stats.results import ERROR, FAIL, OUTCOME, PASS, UNSCORED, item, verdict
 
 A, B = RunFacts("a"), RunFacts("b")
@@ -80,7 +80,7 @@ def test_the_other_way_round_every_difference_has_the_other_sign(a: list[ItemRes
     groups = {(group.label_b, group.model_b): group for group in one.groups}
     for group in other.groups:
         for metric in group.metrics:
-            mirrored = groups[group.label_a, group.model_a].metric(metric.metric)
+            mirrored = groups[group.label_a, group.model_a].metric(metric.metric, metric.name)
             assert mirrored is not None
             assert mirrored.left_out == metric.left_out
             if metric.difference is None or mirrored.difference is None:
@@ -270,3 +270,39 @@ def test_two_runs_of_the_same_card_are_rarely_said_to_differ() -> None:
             wrong[name] += any(one.metric == name and one.word in ("better", "worse") for one in group.metrics)
     most = 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies)
     assert max(wrong.values()) / studies <= most
+
+
+def test_named_metrics_are_compared_each_for_itself() -> None:
+    def results(passed: int) -> list[ItemResult]:
+        found = []
+        for case in range(40):
+            outcome = PASS if case < passed else FAIL
+            said = (verdict(PASS, "a", metric="format"), verdict(outcome, "b", metric="tone"))
+            found.append(item(outcome, str(case), 0, *said))
+        return found
+
+    (group,) = compared(results(10), results(35)).groups
+    words = {metric.name: metric.word for metric in group.metrics if metric.name}
+    assert words == {"format": "undecided", "tone": "better"}
+    tone = group.metric("score", "tone")
+    assert tone is not None
+    assert tone.difference is not None
+    assert tone.difference.mean == pytest.approx(25 / 40)
+    assert group.metric("score") is None
+
+
+def test_an_undecided_metric_is_left_out() -> None:
+    a = [item(PASS, str(i), 0, verdict(PASS, metric="tone")) for i in range(3)]
+    b = [item(ERROR, str(i), 0, verdict(ERROR, metric="tone")) for i in range(2)]
+    b.append(item(PASS, "2", 0, verdict(PASS, metric="tone")))
+    (group,) = compared(a, b).groups
+    tone = group.metric("score", "tone")
+    assert tone is not None
+    assert tone.difference is not None
+    assert (tone.difference.pairs, tone.left_out) == (1, 2)
+
+
+def test_of_endlessly_many_metrics_the_first_are_compared() -> None:
+    run = [item(PASS, "x", 0, *(verdict(PASS, metric=f"m{i}") for i in range(3 * MAX_NAMED)))]
+    (group,) = compared(run, run).groups
+    assert [metric.name for metric in group.metrics if metric.name] == [f"m{i}" for i in range(MAX_NAMED)]

@@ -219,7 +219,7 @@ class View {
       const cells = [];
       if (!same("label")) cells.push(h("td", { class: "who", title: line.label }, line.label));
       if (!same("model")) cells.push(h("td", { class: "who", title: line.model }, line.model));
-      cells.push(h("td", { class: "metric" }, line.metric), h("td", { class: "n" }, line.a ?? "–"), h("td", { class: "n" }, line.b ?? "–"));
+      cells.push(h("td", { class: "metric", title: line.metric }, line.metric), h("td", { class: "n" }, line.a ?? "–"), h("td", { class: "n" }, line.b ?? "–"));
       const text = h("td", { class: "text" }, line.text ?? "–");
       if (line.among_same) text.append(h("small", {}, "only cases with the same assertions"));
       const word = h("td", { class: "word", "data-k": line.kind }, line.word);
