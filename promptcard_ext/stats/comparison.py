@@ -311,10 +311,16 @@ def _score_on(name: str, row: Row) -> float | None:
     return row.named.get(name)
 
 
+def _worth_telling(measure: Measure, pairs: list[Pair]) -> bool:
+    """Tell whether there is such a thing: scores that are more than pass and fail, costs that are known."""
+    rows = (row for pair in pairs for row in pair)
+    if measure.kind == "score" and not measure.name:
+        return any(row.score not in (None, 0.0, 1.0) for row in rows)
+    return measure.kind != "cost_usd" or any(row.cost_usd is not None for row in rows)
+
+
 def _metric(measure: Measure, pairs: list[Pair], reasons: Mapping[str, str]) -> MetricDifference | None:
-    if measure.kind == "score" and not measure.name and all(row.score in (None, 0.0, 1.0) for pair in pairs for row in pair):
-        return None
-    if measure.kind == "cost_usd" and all(row.cost_usd is None for pair in pairs for row in pair):
+    if not _worth_telling(measure, pairs):
         return None
     everything, same = PairedValues(bounded=measure.judged), PairedValues(bounded=measure.judged)
     numbers: dict[str, int] = {}
