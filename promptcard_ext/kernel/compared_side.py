@@ -18,7 +18,7 @@ from promptcard_ext.kernel.setup import Setup
 from promptcard_ext.kernel.workspace import Workspace, connect
 from promptcard_ext.local.results_log import ResultsLog
 from promptcard_ext.local.run_folder import RunFolder
-from promptcard_ext.stats.comparison import RunFacts
+from promptcard_ext.stats.compared import RunFacts
 
 Comparable = RunHandle | RunPart | RunFolder | str | UUID
 

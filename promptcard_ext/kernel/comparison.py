@@ -16,7 +16,8 @@ from promptcard_ext.kernel.compared_side import Comparable, Side, side_of
 from promptcard_ext.kernel.comparison_words import flips_text, headline
 from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.kernel.workspace import Workspace
-from promptcard_ext.stats.comparison import Axis, CaseSets, Compared, ComparedGroup, compare_results
+from promptcard_ext.stats.compared import Axis, CaseSets, Compared, ComparedGroup
+from promptcard_ext.stats.comparison import compare_results
 from promptcard_ext.stats.flips import FlipTable, flips
 from promptcard_ext.stats.response_modes import Mode, response_modes
 

@@ -20,7 +20,7 @@ from promptcard_ext.kernel.comparison_words import (
 from promptcard_ext.kernel.html_table import cut, esc, framed, name_of, table, tag
 from promptcard_ext.kernel.overview import URGENCY
 from promptcard_ext.kernel.seen_answer import seen_answer
-from promptcard_ext.stats.comparison import ComparedGroup, MetricDifference
+from promptcard_ext.stats.compared import ComparedGroup, MetricDifference
 from promptcard_ext.stats.paired import Difference
 from promptcard_ext.stats.response_modes import Mode
 from promptcard_ext.stats.word_diff import Piece, word_diff

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from promptcard_ext.stats.comparison import Compared, MetricDifference, MetricName, Word
+from promptcard_ext.stats.compared import Compared, MetricDifference, MetricName, Word
 from promptcard_ext.stats.flips import moves_text
 from promptcard_ext.stats.paired import Difference
 

@@ -10,12 +10,12 @@ from promptcard_ext.kernel.comparison import Comparison
 from promptcard_ext.kernel.comparison_words import difference_text, name_text, value_text, word_text
 from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.kernel.seen_answer import seen_answer
-from promptcard_ext.stats.comparison import ComparedGroup, MetricDifference
+from promptcard_ext.stats.compared import ComparedGroup, MetricDifference
 from promptcard_ext.stats.response_modes import Mode
 from promptcard_ext.stats.word_diff import word_diff
 from promptcard_ext.widgets.item_state import item_state
 
-MAX_GROUPS = 24
+MAX_LINES = 120
 MAX_NAME_CHARS = 200
 MAX_ANSWER_CHARS = 160
 # Of each answer that is compared word by word.
@@ -26,9 +26,12 @@ MAX_MODE_CHARS = 600
 
 def group_rows(groups: Sequence[ComparedGroup]) -> dict[str, Any]:
     """Return the differences, one line for each metric of each version and model, and how many are left out."""
-    shown = groups[:MAX_GROUPS]
-    lines = [_metric(group, metric) for group in shown for metric in group.metrics]
-    return {"lines": lines, "more_groups": len(groups) - len(shown)}
+    lines: list[dict[str, Any]] = []
+    for place, group in enumerate(groups):
+        if lines and len(lines) + len(group.metrics) > MAX_LINES:
+            return {"lines": lines, "more_groups": len(groups) - place}
+        lines += [_metric(group, metric) for metric in group.metrics]
+    return {"lines": lines, "more_groups": 0}
 
 
 def _metric(group: ComparedGroup, metric: MetricDifference) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from promptcard_ext.core.errors import RunError
 from promptcard_ext.core.results import Call, Generation, ItemResult, Outcome
-from promptcard_ext.stats.comparison import MAX_NAMED, Compared, MetricDifference, RunFacts, compare_results
+from promptcard_ext.stats.compared import Compared, MetricDifference, RunFacts
+from promptcard_ext.stats.comparison import MAX_NAMED, compare_results
 from tests.stats.results import ERROR, FAIL, OUTCOME, PASS, UNSCORED, item, verdict
 
 A, B = RunFacts("a"), RunFacts("b")

@@ -11,7 +11,7 @@ from promptcard_ext.core.results import ItemResult
 from promptcard_ext.kernel.comparison import Comparison, compare
 from promptcard_ext.widgets import CompareView
 from promptcard_ext.widgets.base import static_file
-from promptcard_ext.widgets.compare_state import MAX_DIFF_CHARS
+from promptcard_ext.widgets.compare_state import MAX_DIFF_CHARS, MAX_LINES
 from promptcard_ext.widgets.compare_view import MAX_WINDOW
 from tests.widgets.fakes import FakeComm, handle, result
 
@@ -156,6 +156,15 @@ def test_what_anybody_wrote_is_made_harmless(view_of: Views) -> None:
     text = json.dumps(told, ensure_ascii=False)
     assert "onerror" in text
     assert not any(char in text for char in "\x00\x1b\ud800‮")
+
+
+def test_of_endlessly_many_models_the_first_are_listed(view_of: Views) -> None:
+    many = [result(i, model=f"simulated:{i}") for i in range(500)]
+    _, stream, _ = view_of(compared(many, many))
+    state = stream.opened_with["state"]
+    assert len(state["lines"]) == MAX_LINES
+    assert state["more_groups"] == 500 - MAX_LINES // 2
+    assert len(json.dumps(state)) < 50_000
 
 
 def test_a_view_of_a_comparison_is_made_once(comms: list[FakeComm]) -> None:
