@@ -5,6 +5,7 @@ Names are loaded when first used, so that importing the package costs next to no
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from promptcard_ext.core.case import Case
     from promptcard_ext.core.errors import PromptCardError
     from promptcard_ext.core.results import Outcome
+    from promptcard_ext.interchange import case_frames as frames
     from promptcard_ext.interchange.card_file import load_card_file
     from promptcard_ext.interchange.case_files import load_cases
     from promptcard_ext.interchange.promptfoo import read_promptfoo
     from promptcard_ext.interchange.starters import starter_cards
     from promptcard_ext.kernel.charts import latencies, outcomes, pass_rates
+    from promptcard_ext.kernel.comparison import compare
     from promptcard_ext.kernel.regrade import regrade
     from promptcard_ext.kernel.run import run
     from promptcard_ext.kernel.workspace import connect
@@ -39,9 +42,11 @@ __all__ = [
     "Variable",
     "__version__",
     "check",
+    "compare",
     "connect",
     "edit",
     "edit_cases",
+    "frames",
     "get",
     "latencies",
     "load_card_file",
@@ -63,6 +68,7 @@ _WHERE = {
     "PromptCardError": "core.errors",
     "Variable": "core.card",
     "check": "core.assertions.checks",
+    "compare": "kernel.comparison",
     "connect": "kernel.workspace",
     "edit": "widgets.card_editor",
     "edit_cases": "widgets.case_table",
@@ -77,13 +83,21 @@ _WHERE = {
     "run": "kernel.run",
     "starter_cards": "interchange.starters",
 }
+# Modules that are of use as a whole. This one gives every data frame ``df.pc``.
+_MODULES = {"frames": "interchange.case_frames"}
 # These show live views; inside a kernel the widgets are made known when one of them is first used.
 _LIVE = frozenset({"connect", "edit", "regrade", "run"})
+_LIVE = frozenset({"compare", "connect", "regrade", "run"})
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name not in _WHERE and name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if "IPython" in sys.modules:
+        # Cards, cases and results show themselves.
+        import_module(f"{__name__}.kernel.value_html")
+    if name in _MODULES:
+        return import_module(f"{__name__}.{_MODULES[name]}")
     if name in _LIVE:
         _offer_widgets()
     return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
@@ -100,8 +114,9 @@ def _offer_widgets() -> None:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Make Prompt Cards ready in a notebook (``%load_ext promptcard_ext``): ``pc`` and the live views."""
+    """Make Prompt Cards ready in a notebook (``%load_ext promptcard_ext``): ``pc``, ``df.pc`` and the live views."""
     import_module(f"{__name__}.widgets")
+    import_module(f"{__name__}.{_MODULES['frames']}")
     shell.push({"pc": import_module(__name__)})
 
 

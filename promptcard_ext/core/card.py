@@ -17,6 +17,7 @@ from promptcard_ext.core.fields import coerce_fields
 from promptcard_ext.core.identity import digest
 from promptcard_ext.core.messages import Example, Message, Role
 from promptcard_ext.core.model_settings import ModelSettings
+from promptcard_ext.core.shown import html_of
 from promptcard_ext.core.template import MAX_TEMPLATE_CHARS, Template, locate, parse_all
 from promptcard_ext.core.variables import Variable
 
@@ -288,6 +289,9 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, 
     def content_hash(self) -> str:
         """SHA-256 of the content; equal content is the same version."""
         return digest(self.content)
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
     @cached_property
     def _known(self) -> dict[str, Variable | None]:

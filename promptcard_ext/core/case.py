@@ -12,6 +12,7 @@ from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.errors import CardError
 from promptcard_ext.core.fields import coerce_fields
 from promptcard_ext.core.identity import canonical_json, digest
+from promptcard_ext.core.shown import html_of
 
 CaseName = Annotated[str, Meta(max_length=255)]
 Priority = Annotated[str, Meta(max_length=20)]
@@ -65,6 +66,9 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     def uid(self) -> str:
         """Identity of the case: SHA-256 of its input variables. Runs are joined on it."""
         return digest(self.variables)
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
 
 def as_cases(cases: Iterable[Case | Mapping[str, Any]]) -> tuple[Case, ...]:

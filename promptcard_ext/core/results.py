@@ -9,6 +9,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from promptcard_ext.core.shown import html_of
+
 
 class Outcome(StrEnum):
     """How an item or an assertion ended.
@@ -213,6 +215,9 @@ class ItemResult(Struct, frozen=True, omit_defaults=True):
         if self.generation is not None and not self.cached:
             made.append(self.generation)
         return sum((generation.cost_usd for generation in made if generation.cost_usd is not None), Decimal(0))
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
 
 class Counts(Struct, omit_defaults=False):

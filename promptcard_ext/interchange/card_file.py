@@ -16,6 +16,7 @@ from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.card import Card, Example, Message, ModelSettings, Variable
 from promptcard_ext.core.case import Case, as_cases
 from promptcard_ext.core.errors import FileError, PromptCardError, TemplateError
+from promptcard_ext.core.shown import html_of
 from promptcard_ext.core.template import parse
 
 MAX_FILE_BYTES = 5_000_000
@@ -33,6 +34,9 @@ class CardFile(Struct, frozen=True):
     def name(self) -> str:
         """Name of the card."""
         return self.versions[0].name
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
 
 class _Head(Struct, forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ and JupyterLab 4.6 draws no later form than Vega-Lite 5.
 
 from __future__ import annotations
 
+import html
 import importlib.util
 from array import array
 from collections.abc import Iterable, Sequence
@@ -102,7 +103,7 @@ def _by_model(chart: alt.Chart | alt.LayerChart | alt.FacetChart, frame: pd.Data
 
     header = alt.Header(labelAngle=0, labelAlign="left", labelLimit=200)
     row = alt.Row("model:N", title=None, header=header, sort=list(dict.fromkeys(frame["model"])))
-    return _offline(chart.facet(row=row))
+    return offline(chart.facet(row=row))
 
 
 class LatencySamples:
@@ -156,7 +157,7 @@ def latency_curves(samples: LatencySamples) -> alt.Chart:
         )
         .properties(width=420, height=200)
     )
-    return _offline(chart)
+    return offline(chart)
 
 
 def _axis(**options: Any) -> alt.Axis:
@@ -176,12 +177,17 @@ _CONFIG: dict[str, Any] = {
     },
     "header": {"labelColor": "#7b7b7b", "titleColor": "#7b7b7b", "labelFontSize": 12},
     "legend": {"labelColor": "#7b7b7b", "titleColor": "#7b7b7b", "labelFontSize": 12},
+    "title": {
+        "color": "#7b7b7b", "subtitleColor": "#7b7b7b", "anchor": "start", "fontSize": 14, "subtitleFontSize": 12,
+        "subtitlePadding": 5, "offset": 12,
+    },
 }  # fmt: skip
 T = TypeVar("T")
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 
 
-def _offline(chart: T) -> T:
+def offline(chart: T) -> T:
+    """Return a chart that shows itself without any network, as do charts that are made of it."""
     # Not by `alt.renderers`: that would change how all other charts of the notebook are shown.
     object.__setattr__(chart, "__class__", _offline_kind(cast("Any", type(chart))))
     return chart
@@ -203,10 +209,17 @@ def _mimebundle(chart: Any, *_: Any, **__: Any) -> Any:
     spec = {**spec, "config": {**_CONFIG, **given}}
     bundle = {
         "application/vnd.vegalite.v5+json": {**spec, "$schema": _SCHEMA},
-        "text/plain": "<a chart; this front end does not draw Vega-Lite>",
+        "text/plain": spec.get("description") or "<a chart; this front end does not draw Vega-Lite>",
     }
     if render_mode() == "static" and importlib.util.find_spec("vl_convert"):
         import vl_convert
 
-        bundle["image/svg+xml"] = vl_convert.vegalite_to_svg(spec)
+        bundle["image/svg+xml"] = _readable_aloud(vl_convert.vegalite_to_svg(spec), spec.get("description"))
     return bundle
+
+
+def _readable_aloud(svg: str, description: str | None) -> str:
+    """Return an image that says in words what it shows, which the drawing leaves out."""
+    if not description:
+        return svg
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(description)}" ', 1)

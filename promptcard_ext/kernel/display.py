@@ -49,6 +49,16 @@ def show_run(run: RunHandle, *, lasting: bool = False) -> None:
     _Shown(run, live_view(run) if wanted and live_view is not None else None, lasting)
 
 
+def show(data: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
+    """Display what is given in several forms; outside of IPython its plain text is printed."""
+    if not _in_ipython():
+        print(data["text/plain"])  # noqa: T201  As for `show_run`.
+        return
+    from IPython.display import display
+
+    display(data, metadata=metadata or {}, raw=True)  # type: ignore[no-untyped-call]
+
+
 class _Shown:
     """One output of a run. It becomes static when somebody has waited for the end.
 

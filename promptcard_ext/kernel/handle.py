@@ -22,6 +22,8 @@ from promptcard_ext.stats.summary import cost_text, rate_text, summarise
 if TYPE_CHECKING:
     import pandas as pd
 
+    from promptcard_ext.kernel.run_charts import RunCharts
+    from promptcard_ext.kernel.run_part import RunPart
     from promptcard_ext.kernel.setup import Setup
 
 FINAL = frozenset({"completed", "cancelled", "failed"})
@@ -314,10 +316,29 @@ class RunHandle:
 
         show_run(self, lasting=True)
 
+    def of(self, *, version: int | None = None, label: str | None = None, model: str | None = None) -> RunPart:
+        """Return what is of one card version or model, to be compared with another by `pc.compare`.
+
+        Args:
+            version: Number of a saved version.
+            label: Such as ``greet@3``, for versions that have no number.
+            model: Reference of a model.
+        """
+        from promptcard_ext.kernel.run_part import RunPart
+
+        return RunPart(self, version, label, model)
+
     def summary(self) -> SummaryTable:
         """Return one row per card version and model; a notebook shows them as a table."""
         derived = () if self.setup is None else self.setup.derived_metrics
         return SummaryTable(summarise(self.log.iter_plan(), derived))
+
+    @property
+    def chart(self) -> RunCharts:
+        """Charts of the results so far: ``pass_rates()``, ``latencies()``, ``frontier()``, ``heatmap()``."""
+        from promptcard_ext.kernel.run_charts import RunCharts
+
+        return RunCharts(self)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per item as a data frame (columns: docs/users/results.md)."""

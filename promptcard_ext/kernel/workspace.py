@@ -22,11 +22,12 @@ from promptcard_ext.client.workspaces import Workspaces
 from promptcard_ext.core.assertions import python
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case, as_cases
-from promptcard_ext.core.contract.cards import LATEST
+from promptcard_ext.core.contract.cards import LATEST, SavedVersion
 from promptcard_ext.core.contract.cases import SavedCase
 from promptcard_ext.core.contract.runs import Priority, RunOut, RunSpec
 from promptcard_ext.core.errors import PromptCardError, RunError
 from promptcard_ext.core.results import ItemResult
+from promptcard_ext.core.shown import Listing
 from promptcard_ext.interchange.card_file import CardFile
 from promptcard_ext.kernel import loop
 from promptcard_ext.kernel.case_editor import CaseEditor
@@ -83,6 +84,14 @@ class Workspace:
         """
         return self.api.versions.get(name, LATEST if version is None else version).value.card
 
+    def versions(self, name: str) -> list[SavedVersion]:
+        """Return the versions of a card, oldest first; a notebook shows them as a table.
+
+        Raises:
+            NotFound: There is no such card.
+        """
+        return Listing(self.api.versions.list(name))
+
     def save(self, card: Card | CardFile, cases: Iterable[Case | Mapping[str, Any]] | None = None) -> Card:
         """Save a card (or all versions of a card file) and, when given, its cases.
 
@@ -116,7 +125,7 @@ class Workspace:
         Args:
             trust: Let `pc.run` run the assertions in Python among them, which may be anybody's of the workspace.
         """
-        cases = [_as_case(saved) for saved in self.api.cases.list(card)]
+        cases = Listing(_as_case(saved) for saved in self.api.cases.list(card))
         for case in cases:
             (python.trust if trust else python.distrust)(case.assertions)
         return cases
@@ -186,7 +195,7 @@ class Workspace:
 
     def runs(self, limit: int = 20) -> list[RunOut]:
         """Return the latest runs, newest first."""
-        return list(islice(self.api.runs.list(page=min(limit, 200)), limit))
+        return Listing(islice(self.api.runs.list(page=min(limit, 200)), limit))
 
     def _handle(self, run: RunOut) -> RunHandle:
         run_id = str(run.id)

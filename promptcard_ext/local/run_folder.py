@@ -20,6 +20,7 @@ from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.errors import Conflict, NotFound, PromptCardError
 from promptcard_ext.core.results import Counts
+from promptcard_ext.core.shown import html_of
 from promptcard_ext.local import records
 from promptcard_ext.local.case_spool import CaseSpool
 from promptcard_ext.local.folders import explained, make_private, replace_file, runs_folder
@@ -183,6 +184,9 @@ class RunFolder:
             self.cases.close()
             if self._lock is not None:
                 self._lock.release()
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
     def __enter__(self) -> RunFolder:
         return self

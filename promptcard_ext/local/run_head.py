@@ -13,6 +13,7 @@ from msgspec import Struct
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.errors import CardError, FileError, NotFound
 from promptcard_ext.core.results import Counts
+from promptcard_ext.core.shown import html_of
 from promptcard_ext.local import records
 
 FORMAT = 1
@@ -44,6 +45,9 @@ class RunHead(Struct, frozen=True, forbid_unknown_fields=True):
     started: datetime
     status: str
     counts: Counts | None
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
 
 class _Version(Struct):

@@ -159,12 +159,12 @@ def flips(old: Iterable[ItemResult], new: Iterable[ItemResult]) -> FlipTable:
     Raises:
         RunError: One side has two results for one item (``results_twice``).
     """
-    before = {key: _Old(each.outcome, each.reason, _said(each.verdicts)) for key, each in _unique(old, "old")}
+    before = {key: _Old(each.outcome, each.reason, _said(each.verdicts)) for key, each in unique_results(old, "old")}
     compared = only_after = 0
     matrix: Counter[tuple[Outcome, Outcome]] = Counter()
     items: list[ItemFlip] = []
     types = _Types()
-    for key, result in _unique(new, "new"):
+    for key, result in unique_results(new, "new"):
         found = before.get(key)
         if found is None:
             only_after += 1
@@ -180,7 +180,12 @@ def flips(old: Iterable[ItemResult], new: Iterable[ItemResult]) -> FlipTable:
     )
 
 
-def _unique(results: Iterable[ItemResult], side: str) -> Iterator[tuple[Key, ItemResult]]:
+def unique_results(results: Iterable[ItemResult], side: str) -> Iterator[tuple[Key, ItemResult]]:
+    """Yield results with what identifies them: case, card version, model, repeat.
+
+    Raises:
+        RunError: There are two for one item (``results_twice``); ``side`` is how the message calls them.
+    """
     seen: set[Key] = set()
     for result in results:
         key = (result.case_uid, result.label, result.model, result.repeat)

@@ -1,8 +1,10 @@
 """Live views for notebooks. Importing this makes runs show themselves live."""
 
-from promptcard_ext.kernel import display
+from promptcard_ext.kernel import comparison, display
+from promptcard_ext.widgets.compare_view import CompareView
 from promptcard_ext.widgets.run_view import RunView
 
-__all__ = ["RunView"]
+__all__ = ["CompareView", "RunView"]
 
 display.live_view = RunView.of
+comparison.live_view = lambda compared: CompareView.of(compared).mimebundle()

@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from promptcard_ext.core.card import Card, Description, Tag, Tags, Title
+from promptcard_ext.core.shown import html_of
 
 LATEST = "latest"
 """The label that every card has: it stands at the highest version and cannot be moved."""
@@ -144,6 +145,9 @@ class SavedVersion(Struct, frozen=True):
     content_hash: str
     created_by: UUID | None
     created_at: datetime
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
 
 class RegisteredCard(Struct, frozen=True):

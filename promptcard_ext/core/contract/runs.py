@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from promptcard_ext.core.contract.budgets import Exceeded, RunMoney
 from promptcard_ext.core.results import Counts, Outcome
+from promptcard_ext.core.shown import html_of
 
 Status = Literal["queued", "running", "pausing", "paused", "cancelling", "completed", "cancelled", "failed"]
 FINAL: tuple[Status, ...] = ("completed", "cancelled", "failed")
@@ -201,6 +202,9 @@ class RunOut(Struct, frozen=True):
     on_unknown: OnUnknown
     money: RunMoney
     exceeds: list[Exceeded] = []
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
 
 class RunQuery(Struct, frozen=True, forbid_unknown_fields=True):
