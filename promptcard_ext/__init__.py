@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from promptcard_ext.interchange.case_files import load_cases
     from promptcard_ext.interchange.promptfoo import read_promptfoo
     from promptcard_ext.interchange.starters import starter_cards
+    from promptcard_ext.kernel.attach import attach
     from promptcard_ext.kernel.charts import latencies, outcomes, pass_rates
     from promptcard_ext.kernel.regrade import regrade
     from promptcard_ext.kernel.run import run
@@ -36,6 +37,7 @@ __all__ = [
     "PromptCardError",
     "Variable",
     "__version__",
+    "attach",
     "check",
     "connect",
     "get",
@@ -58,6 +60,7 @@ _WHERE = {
     "Outcome": "core.results",
     "PromptCardError": "core.errors",
     "Variable": "core.card",
+    "attach": "kernel.attach",
     "check": "core.assertions.checks",
     "connect": "kernel.workspace",
     "get": "registry.default",
@@ -72,7 +75,7 @@ _WHERE = {
     "starter_cards": "interchange.starters",
 }
 # These show live views; inside a kernel the widgets are made known when one of them is first used.
-_LIVE = frozenset({"connect", "regrade", "run"})
+_LIVE = frozenset({"attach", "connect", "regrade", "run"})
 
 
 def __getattr__(name: str) -> Any:
