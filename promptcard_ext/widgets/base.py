@@ -58,6 +58,7 @@ class Throttle:
         self._lock = threading.Lock()
         self._scheduled = self._closed = False
         self._last = -math.inf
+        self._owed_s = 0.0
 
     def request(self) -> None:
         """Ask for a call."""
@@ -65,15 +66,14 @@ class Throttle:
             if self._scheduled or self._closed:
                 return
             self._scheduled = True
-            wait = max(0.0, self._last + self._interval_s - self._clock())
+            wait = max(0.0, self._wait_s())
         self._later(wait, self._fire)
 
     def defer(self) -> None:
         """Count something else that was done as if it had been a call, so that both together keep to the interval."""
         with self._lock:
-            now = self._clock()
             # Whoever is asked all the time still gets a word in.
-            self._last = min(max(self._last, now - self._interval_s) + self._interval_s, now + 2 * self._interval_s)
+            self._owed_s = min(self._owed_s + self._interval_s, 2 * self._interval_s)
 
     def close(self) -> None:
         """Make no more calls; one that runs right now goes on."""
@@ -84,16 +84,19 @@ class Throttle:
         with self._lock:
             if self._closed:
                 return
-            wait = self._last + self._interval_s - self._clock()
+            wait = self._wait_s()
             # A clock that is read twice does not tell the same time.
             due = wait < _SOON_S
             self._scheduled = not due
             if due:
-                self._last = self._clock()
+                self._last, self._owed_s = self._clock(), 0.0
         if due:
             self._action()
         else:
             self._later(wait, self._fire)
+
+    def _wait_s(self) -> float:
+        return self._last + self._interval_s + self._owed_s - self._clock()
 
 
 class Channel(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no types

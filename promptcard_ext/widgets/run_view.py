@@ -351,13 +351,14 @@ class RunView(anywidget.AnyWidget):
         last = max(first, min(last, first + MAX_WINDOW))
         with self._lock:
             index = self._index
+            answer: dict[str, Any] = {"from": first, "to": last, "outcome": outcome}
             if question is None:
                 ordinals = index.ordinals(outcome, first, last)
             else:
-                ordinals = self._questions.ask(_key(request), question).ordinals[first:last]
-        found = [self._run.result(ordinal) for ordinal in ordinals]
-        rows = [row_state(result) for result in found if result is not None]
-        return {"from": first, "to": last, "outcome": outcome}, rows
+                found = self._questions.ask(_key(request), question)
+                ordinals, answer["found"] = found.ordinals[first:last], found.state()
+        results = (self._run.result(ordinal) for ordinal in ordinals)
+        return answer, [row_state(result) for result in results if result is not None]
 
     def _cells(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[list[Any]]]:
         edges = [request.get(name) for name in ("from", "to", "left", "right")]
@@ -377,7 +378,8 @@ class RunView(anywidget.AnyWidget):
         for row, ordinal in zip(cells, known, strict=True):
             result = None if ordinal is None else self._run.result(ordinal)
             row.insert(1, "" if result is None else row_state(result)[2])
-        return {"from": first, "to": rows.stop, "cases": cases}, cells
+        answer = {"from": first, "to": rows.stop, "cases": cases}
+        return answer | ({} if found is None else {"found": found.state()}), cells
 
     def _select(self, request: dict[str, Any], *, told: bool) -> dict[str, Any]:
         columns, ordinals = request.get("columns"), request.get("ordinals")

@@ -25,7 +25,7 @@ cases = [
     pc.Case({"who": f"{words[n % 4]} {n}"}, (Assertion("contains", "refund" if n % 5 else "or"),), name=f"case-{n}")
     for n in range(250)
 ]
-models = ["simulated:steady?latency_ms=90", "simulated:echo"]
+models = ["simulated:steady?latency_ms=900", "simulated:echo"]
 card = ws.save(pc.Card("about", "Say something about {{ who }}."), cases)
 run = ws.run(card, models, repeats=2, concurrency=6, name="about many things")
 display(run)
@@ -110,7 +110,7 @@ def test_a_run_is_watched_paused_searched_and_stopped_while_its_cell_is_busy(
 
     # The page is loaded anew, and the view is there again and goes on: its kernel has not lost it.
     page.keyboard.press("Control+s")
-    expect(page.get_by_text(re.compile("Saving completed"))).to_be_visible()
+    until(page, lambda: "widget-view" in (folder / "watch.ipynb").read_text("utf-8"))
     page.reload()
     view = page.locator(".pcv").first
     expect(view.locator(".pcv-pill")).to_have_text("running")

@@ -157,6 +157,8 @@ class View {
     this.pending.delete(content.rid);
     this.heard = performance.now();
     const body = buffers?.length ? JSON.parse(new TextDecoder().decode(buffers[0])) : null;
+    // What it has found so far comes with the answer; the totals may be older.
+    if (content.found) this.state.found[known.request.key] = content.found;
     this.understand(content, known.request, body);
   }
 
@@ -563,7 +565,7 @@ class View {
   }
 
   keep({ window: key, outcome, question, key: asked, from }, rows) {
-    const whole = question ? (this.state.found[asked]?.[0] ?? 0) : outcome ? this.state[outcome] : this.state.done;
+    const whole = question ? this.state.found[asked][0] : outcome ? this.state[outcome] : this.state.done;
     const expected = Math.min(WINDOW, whole - from);
     // Less than the totals promise: not to be asked for again at once, without end.
     if (rows.length < expected) this.short.set(key, performance.now());
