@@ -40,6 +40,13 @@ import promptcard_ext as pc
 run = pc.attach(open("run-id.txt").read())
 run
 """
+# The colour behind the view, as it is painted: styles may name it in any way.
+SHADE = """view => {
+    const canvas = document.createElement("canvas").getContext("2d");
+    canvas.fillStyle = getComputedStyle(view).backgroundColor;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+}"""
 
 
 def book(folder: Path) -> str:
@@ -176,8 +183,7 @@ def test_after_a_restart_the_run_is_attached_to_and_read_by_keyboard_alone(
     expect(view.get_by_role("grid", name="Results")).to_have_attribute("aria-rowcount", str(failed + 1))
 
     # Dark, and in a narrow window.
-    shade = "view => Math.max(...getComputedStyle(view).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number))"
-    until(page, lambda: bool(view.evaluate(shade) < 80))
+    assert max(view.evaluate(SHADE)) < 80
     picture(page, "dark-list")
     view.get_by_role("button", name="Matrix").click()
     picture(page, "dark-matrix")

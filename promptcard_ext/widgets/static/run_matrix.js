@@ -85,9 +85,8 @@ export class Matrix {
   constructor(view) {
     this.view = view;
     // Survives when the front end draws the same output anew.
-    view.at.place ??= { top: 0, left: 0, row: -1, column: 0 };
+    view.at.place ??= { top: 0, left: 0, row: -1, column: 0, cases: 0 };
     this.at = view.at.place;
-    this.cases = 0;
     this.lines = [];
     this.heads = [];
     this.rows = h("div", { class: "rows", role: "rowgroup" });
@@ -117,6 +116,11 @@ export class Matrix {
       const head = event.target.closest("[role=columnheader]");
       if (head) this.view.markColumn(Number(head.dataset.column));
     });
+  }
+
+  /** How many rows there are, as the kernel said last. */
+  get cases() {
+    return this.at.cases;
   }
 
   restore() {
@@ -286,7 +290,7 @@ export class Matrix {
   }
 
   keep(request, content, rows) {
-    this.cases = content.cases;
+    this.at.cases = content.cases;
     const wanted = Math.min(BLOCK, content.cases - request.from);
     const full = rows.length >= wanted && rows.every((row) => row.slice(2).every((cell) => !cell.includes(".")));
     this.view.at.cache.set(request.block, { rows, full: full && !this.view.asking(), done: request.done });
