@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from promptcard_ext.interchange.case_files import load_cases
     from promptcard_ext.interchange.promptfoo import read_promptfoo
     from promptcard_ext.interchange.starters import starter_cards
+    from promptcard_ext.kernel.attach import attach
     from promptcard_ext.kernel.charts import latencies, outcomes, pass_rates
     from promptcard_ext.kernel.comparison import compare
     from promptcard_ext.kernel.regrade import regrade
@@ -41,6 +42,7 @@ __all__ = [
     "PromptCardError",
     "Variable",
     "__version__",
+    "attach",
     "check",
     "compare",
     "connect",
@@ -67,6 +69,7 @@ _WHERE = {
     "Outcome": "core.results",
     "PromptCardError": "core.errors",
     "Variable": "core.card",
+    "attach": "kernel.attach",
     "check": "core.assertions.checks",
     "compare": "kernel.comparison",
     "connect": "kernel.workspace",
@@ -88,6 +91,7 @@ _MODULES = {"frames": "interchange.case_frames"}
 # These show live views; inside a kernel the widgets are made known when one of them is first used.
 _LIVE = frozenset({"connect", "edit", "regrade", "run"})
 _LIVE = frozenset({"compare", "connect", "regrade", "run"})
+_LIVE = frozenset({"attach", "connect", "regrade", "run"})
 
 
 def __getattr__(name: str) -> Any:

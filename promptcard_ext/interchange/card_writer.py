@@ -62,6 +62,19 @@ def card_file_text(versions: Sequence[Card], cases: Sequence[Case] = ()) -> str:
     return yaml_text(document)
 
 
+def case_text(case: Case) -> str:
+    """Return a case as an entry of ``cases`` in a card file.
+
+    Example:
+        >>> print(case_text(Case({"who": "Ada"}, name="ada")))
+        - name: ada
+          variables:
+            who: Ada
+        <BLANKLINE>
+    """
+    return yaml_text([_case(case, 0)])
+
+
 def write_card_file(path: str | Path, versions: Sequence[Card], cases: Sequence[Case] = ()) -> None:
     """Write a card file; see `card_file_text`.
 

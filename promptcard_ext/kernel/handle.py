@@ -9,11 +9,13 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Generator, Iterable
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from promptcard_ext.core.engine.control import Control
 from promptcard_ext.core.errors import PromptCardError, RunError
 from promptcard_ext.core.results import Counts, ItemResult, Outcome
+from promptcard_ext.kernel.run_shape import RunShape
 from promptcard_ext.kernel.summary_table import SummaryTable
 from promptcard_ext.local.results_log import ResultsLog
 from promptcard_ext.stats.clusters import Clusters
@@ -22,7 +24,9 @@ from promptcard_ext.stats.summary import cost_text, rate_text, summarise
 if TYPE_CHECKING:
     import pandas as pd
 
+    from promptcard_ext.core.budget import SpendLimit
     from promptcard_ext.kernel.run_charts import RunCharts
+    from promptcard_ext.kernel.run_keeper import RunKeeper
     from promptcard_ext.kernel.run_part import RunPart
     from promptcard_ext.kernel.setup import Setup
 
@@ -46,6 +50,11 @@ class RunHandle:
         kept_as: Id of the folder on this machine that keeps it, when one does.
         setup: What it runs and how, for a run in this process.
         log: Its results; they are on disk, so that their number does not matter.
+        shape: Which item of the plan is which case, version and model; None when nobody has said.
+        keeper: What carries it out elsewhere, and steers it there; None for a run in this process.
+        purse: Its budget, while it is carried out in this process.
+        discarded_usd: What was spent on results that were done again.
+        epoch: How often results were taken back: what somebody has counted before is then to be counted anew.
     """
 
     def __init__(
@@ -60,6 +69,11 @@ class RunHandle:
         setup: Setup | None = None,
     ) -> None:
         self.id, self.name, self.setup = id, name, setup
+        self.shape = None if setup is None else RunShape.of(setup.plan)
+        self.keeper: RunKeeper | None = None
+        self.purse: SpendLimit | None = None
+        self.discarded_usd = Decimal(0)
+        self.epoch = 0
         self.error: Any = None
         self.reason: str | None = None
         self.kept_as: str | None = None
@@ -125,6 +139,29 @@ class RunHandle:
             for result in self.log.iter_plan():
                 if result.ordinal not in self._redone:
                     self._count(result)
+            self.epoch += 1
+
+    def begin_again(self, control: Control, ordinals: Iterable[int]) -> None:
+        """Let a run that has ended go on with some items, which are done again; it is queued then.
+
+        Raises:
+            RunError: It has not ended (``run_state``).
+        """
+        if not self.finished:
+            raise RunError(f"Run '{self.name}' goes on.", hint="Wait for its end, or cancel it.", code="run_state")
+        spent = self.counts.spent_usd
+        self.expect_again(ordinals)
+        with self._changed:
+            self.discarded_usd += spent - self._counts.spent_usd
+            self._control, self._cancel = control, control.cancel
+            self._status, self.error, self.reason = "queued", None, None
+            self._began, self._took_s = None if self._took_s is None else time.monotonic() - self._took_s, None
+
+    def reckon_from(self, elapsed_s: float, *, ended: bool) -> None:
+        """Take over how long a run had run, in seconds, before this handle was made; ``ended`` says that it is over."""
+        with self._lock:
+            self._began = time.monotonic() - max(0.0, elapsed_s)
+            self._took_s = max(0.0, elapsed_s) if ended else None
 
     def _count(self, result: ItemResult) -> None:
         self._counts.add(result)
@@ -140,7 +177,7 @@ class RunHandle:
         now = time.monotonic()
         if self._began is None and status != "queued":
             self._began = now
-        if status in FINAL and self._began is not None:
+        if status in FINAL and self._began is not None and self._took_s is None:
             self._took_s = now - self._began
 
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:

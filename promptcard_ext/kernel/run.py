@@ -171,11 +171,11 @@ def start(
         handle.expect_again(items.ordinals)
     if folder is not None:
         handle.kept_as = folder.id
-    loop.submit(_drive(handle, setup, prepared, control, items, known, folder))
+    loop.submit(drive(handle, setup, prepared, control, items, known, folder))
     return handle
 
 
-async def _drive(
+async def drive(
     handle: RunHandle,
     setup: Setup,
     prepared: Prepared,
@@ -184,7 +184,11 @@ async def _drive(
     known: Callable[[Item], Generation | None] | None,
     folder: RunFolder | None,
 ) -> None:
+    """Carry out a run and feed its handle; the arguments are those of `start`."""
     handle.feed(status="running")
+    if setup.budget_usd is not None:
+        # A run that goes on has the rest of its budget.
+        handle.purse = SpendLimit(setup.budget_usd, handle.counts.spent_usd + handle.discarded_usd)
     saving = asyncio.create_task(_save_now_and_then(handle))
     providers = Providers(setup.providers)
     status, error = "failed", None
@@ -197,8 +201,7 @@ async def _drive(
             control=control,
             items=items,
             store=setup.store,
-            # A run that goes on has the rest of its budget.
-            budget=None if setup.budget_usd is None else SpendLimit(setup.budget_usd, handle.counts.spent_usd),
+            budget=handle.purse,
             known=known,
         )
         async for event in events:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,6 @@ from promptcard_ext.core.assertions import python
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case, as_cases
 from promptcard_ext.core.contract.cards import LATEST, SavedVersion
-from promptcard_ext.core.contract.cases import SavedCase
 from promptcard_ext.core.contract.runs import Priority, RunOut, RunSpec
 from promptcard_ext.core.errors import PromptCardError, RunError
 from promptcard_ext.core.results import ItemResult
@@ -33,6 +33,8 @@ from promptcard_ext.kernel import loop
 from promptcard_ext.kernel.case_editor import CaseEditor
 from promptcard_ext.kernel.editor import Editor
 from promptcard_ext.kernel.handle import FINAL, RunHandle
+from promptcard_ext.kernel.run_shape import RunShape
+from promptcard_ext.kernel.server_keeper import ServerKeeper, as_case
 
 
 def connect(url: str | None = None, token: str = "", workspace: str = "personal") -> Workspace:
@@ -125,7 +127,7 @@ class Workspace:
         Args:
             trust: Let `pc.run` run the assertions in Python among them, which may be anybody's of the workspace.
         """
-        cases = Listing(_as_case(saved) for saved in self.api.cases.list(card))
+        cases = Listing(as_case(saved) for saved in self.api.cases.list(card))
         for case in cases:
             (python.trust if trust else python.distrust)(case.assertions)
         return cases
@@ -204,6 +206,11 @@ class Workspace:
             loop.submit(asyncio.to_thread(self.api.runs.cancel, run_id))
 
         handle = RunHandle(run.name, run.counts.total, cancel, id=run_id)
+        handle.shape, handle.keeper = RunShape.of_server(run), ServerKeeper(self.api, run, self._handle)
+        if run.started_at is not None:
+            until = run.finished_at or datetime.now(UTC)
+            handle.reckon_from((until - run.started_at).total_seconds(), ended=run.finished_at is not None)
+        handle.feed(status=_live(run.status))
         loop.submit(_follow(handle, self.api, run_id))
         return handle
 
@@ -237,11 +244,6 @@ class Workspace:
             raise RunError(f"The report failed: {problem.get('message', 'no reason given')}", code="report_failed")
         target = Path(path or f"report-{run_id[:8]}.html")
         return self.api.reports.html(report.id).save(target)
-
-
-def _as_case(saved: SavedCase) -> Case:
-    known = {name: getattr(saved, name) for name in Case.__struct_fields__}
-    return msgspec.convert(known, Case)
 
 
 async def _follow(handle: RunHandle, api: WorkspaceApi, run_id: str) -> None:

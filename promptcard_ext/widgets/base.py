@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -14,11 +15,23 @@ import ipywidgets
 from promptcard_ext.kernel import loop
 
 TICK_S = 0.2
+_SOON_S = 0.002
 
 
 def static_file(name: str) -> str:
     """Return a file of the front end as text; given as a path, anywidget would watch it and keep the widget alive."""
     return (Path(__file__).parent / "static" / name).read_text("utf-8")
+
+
+_BETWEEN_PARTS = re.compile(r"^(?:import|export) [^;]*? from \"\./[^;]*;\n", re.MULTILINE)
+
+
+def joined_files(*names: str) -> str:
+    """Return several files of the front end as one module, in this order: each needs only what stands before it.
+
+    anywidget takes one text. What the parts import from each other is there already, so those lines are left out.
+    """
+    return "\n".join(_BETWEEN_PARTS.sub("", static_file(name)) for name in names)
 
 
 class Throttle:
@@ -45,6 +58,7 @@ class Throttle:
         self._lock = threading.Lock()
         self._scheduled = self._closed = False
         self._last = -math.inf
+        self._owed_s = 0.0
 
     def request(self) -> None:
         """Ask for a call."""
@@ -52,8 +66,14 @@ class Throttle:
             if self._scheduled or self._closed:
                 return
             self._scheduled = True
-            wait = max(0.0, self._last + self._interval_s - self._clock())
+            wait = max(0.0, self._wait_s())
         self._later(wait, self._fire)
+
+    def defer(self) -> None:
+        """Count something else that was done as if it had been a call, so that both together keep to the interval."""
+        with self._lock:
+            # Whoever is asked all the time still gets a word in.
+            self._owed_s = min(self._owed_s + self._interval_s, 2 * self._interval_s)
 
     def close(self) -> None:
         """Make no more calls; one that runs right now goes on."""
@@ -62,11 +82,21 @@ class Throttle:
 
     def _fire(self) -> None:
         with self._lock:
-            self._scheduled = False
             if self._closed:
                 return
-            self._last = self._clock()
-        self._action()
+            wait = self._wait_s()
+            # A clock that is read twice does not tell the same time.
+            due = wait < _SOON_S
+            self._scheduled = not due
+            if due:
+                self._last, self._owed_s = self._clock(), 0.0
+        if due:
+            self._action()
+        else:
+            self._later(wait, self._fire)
+
+    def _wait_s(self) -> float:
+        return self._last + self._interval_s + self._owed_s - self._clock()
 
 
 class Channel(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no types
@@ -92,6 +122,11 @@ class Channel(ipywidgets.Widget):  # type: ignore[misc]  # ipywidgets has no typ
             return
         # Answered on the spot: it is short work, and whoever waits for it may close the view at any moment.
         if answer := self._on_request(content):
+            self.answer(answer)
+
+    def answer(self, answer: Answer) -> None:
+        """Send an answer, from any thread; nothing happens when the view was closed meanwhile."""
+        if self.comm is not None:
             self.send(answer[0], buffers=answer[1])
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.kernel.row_facts import call_text
+from promptcard_ext.kernel.run_keeper import Money
 from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.kernel.seen_answer import seen_answer
 from promptcard_ext.kernel.verdict_outline import verdict_facts, verdict_name
@@ -16,6 +17,7 @@ MAX_ANSWER_CHARS = 300
 MAX_ITEM_CHARS = 200_000
 MAX_VERDICTS = 500
 MAX_MESSAGE_CHARS = 4_000
+MAX_CALLS = 50
 
 
 def row_state(result: ItemResult) -> list[Any]:
@@ -48,6 +50,15 @@ def item_state(result: ItemResult) -> dict[str, Any]:
         "score": result.score,
         "cached": result.cached,
         "calls": _calls(result),
+        "said": [
+            {
+                "purpose": _text(call.purpose),
+                "model": _text(f"{call.generation.provider}:{call.generation.model}"),
+                "text": _text(seen_answer(call.generation).text or ""),
+            }
+            for call in result.calls[:MAX_CALLS]
+            if call.purpose != "embedding"
+        ],
         "output": None if seen.text is None else harmless(seen.text[:MAX_ITEM_CHARS]),
         "cut": len(seen.text) if seen.text is not None and len(seen.text) > MAX_ITEM_CHARS else 0,
         "raw": None if seen.raw is None else harmless(seen.raw[:MAX_ITEM_CHARS]),
@@ -78,6 +89,21 @@ def item_state(result: ItemResult) -> dict[str, Any]:
             "attempts": generation.attempts,
         }
     return details
+
+
+def money_state(money: Money | None) -> dict[str, Any] | None:
+    """Return texts about a budget, and which part of it is gone (0 to 1) and held; None when there is none."""
+    if money is None or money.limit is None:
+        return None
+    whole = float(money.limit) or 1.0
+    gone = 1.0 if not money.limit else min(1.0, float(money.spent) / whole)
+    return {
+        "limit": f"{money.limit.normalize():f}",
+        "spent": f"{money.spent:.4f}",
+        "held": f"{money.held:.4f}" if money.held else "",
+        "gone": round(gone, 4),
+        "kept": round(min(1.0 - gone, float(money.held) / whole), 4),
+    }
 
 
 def _calls(result: ItemResult) -> list[str]:

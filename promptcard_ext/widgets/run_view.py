@@ -1,57 +1,88 @@
-"""The live view of a run: totals that tick, and a table of which the browser asks only what it shows.
+"""The live view of a run: totals that tick, and a list and a matrix of which the browser asks only what it shows.
 
-`RunView.state` holds totals and is sent at most five times a second. Rows are never part of it: the browser asks for
-windows of them on a second comm, the `Channel`, which also carries Stop. Requests look like this, and the answer
-repeats ``kind`` and ``rid``:
+`RunView.state` holds totals. Rows are never part of it: the browser asks for windows of them on a second comm, the
+`Channel`, which also carries what somebody does with the run. Ticks and answers together are at most five a second,
+unless somebody scrolls. Requests look like this, and the answer repeats ``kind`` and ``rid``:
 
-=========== =========================== ====================================================================
-kind        with                        answer
-=========== =========================== ====================================================================
-``ready``   –                           ``snapshot``: ``state``; for a view that has just been made
-``resync``  –                           the same; for a view that may have missed something
-``rows``    from, to, outcome or ""     ``from``, ``to``, ``outcome``; buffer: list of rows, see `row_state`
-``item``    ordinal                     buffer: everything about one item, or null
-``cancel``  –                           ``cancel``; the run stops
-=========== =========================== ====================================================================
+=========== =================================== ==============================================================
+kind        with                                answer
+=========== =================================== ==============================================================
+``ready``   –                                   ``snapshot``: ``state``, ``plan``; for a view that was just made
+``resync``  –                                   the same; for a view that may have missed something
+``rows``    from, to, outcome or question, key  ``from``, ``to``, ``outcome``; buffer: list of rows, see `row_state`
+``cells``   from, to, left, right, question     ``from``, ``to``, ``cases``; buffer: rows of the matrix: place of
+                                                the case, its name, a text per cell (a letter for each repeat)
+``item``    ordinal                             buffer: everything about one item, or null
+``select``  ordinals, columns                   ``select``; kept in `RunView.selection`
+``compare`` ordinals, columns                   ``compare``, after `RunView.on_compare` was told
+``show``    back                                ``snapshot`` of the run that was shown before
+``cancel``  –                                   ``cancel``; the run stops
+=========== =================================== ==============================================================
+
+A question is a list: outcome, changed, text, sort, descending (see `Question`); ``key`` names it in ``state["found"]``.
+What may take long is answered when it is done, with ``problem`` when it failed (see `run_orders`): ``story``, ``case``
+(ordinal), ``others``, and ``do`` (action, ordinal, budget).
 
 (``rid`` and not ``id``: ipykernel keeps every ``id`` it sees.)
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 import weakref
-from array import array
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 import anywidget
 import msgspec
 import traitlets
 
-from promptcard_ext.core.results import Counts, ItemResult, Outcome
+from promptcard_ext.core.results import ItemResult
+from promptcard_ext.kernel import loop
 from promptcard_ext.kernel.handle import RunHandle
+from promptcard_ext.kernel.process_keeper import ProcessKeeper
+from promptcard_ext.kernel.run_keeper import RunKeeper
 from promptcard_ext.kernel.safe_text import harmless
-from promptcard_ext.widgets.base import Channel, Throttle, static_file
-from promptcard_ext.widgets.item_state import item_state, row_state
-from promptcard_ext.widgets.totals import Group, Totals
+from promptcard_ext.kernel.workspace import Workspace
+from promptcard_ext.widgets import run_orders
+from promptcard_ext.widgets.base import Channel, Throttle, joined_files, static_file
+from promptcard_ext.widgets.item_state import item_state, money_state, row_state
+from promptcard_ext.widgets.questions import Question, Questions
+from promptcard_ext.widgets.run_index import CHUNK, MAX_CELLS, MAX_GROUPS, MAX_WINDOW, RunIndex
 
-MAX_WINDOW = 500
-# So many results are read at once while totals catch up: all of them might not fit into memory.
-CHUNK = 500
-MAX_GROUPS = 12
+__all__ = ["MAX_GROUPS", "MAX_WINDOW", "RunView", "Selection"]
+
+# More than this is counted on a thread of its own, some at a time: nobody waits for it.
+AT_ONCE = 4 * CHUNK
+MAX_SELECTED = 10_000
 
 _views: weakref.WeakKeyDictionary[RunHandle, weakref.ref[RunView]] = weakref.WeakKeyDictionary()
 
 
+class Selection(NamedTuple):
+    """What somebody has marked in a view.
+
+    Attributes:
+        columns: Card versions (labels) and models.
+        ordinals: Items, by their places in the plan.
+    """
+
+    columns: list[tuple[str, str]]
+    ordinals: list[int]
+
+
 class RunView(anywidget.AnyWidget):
-    """Shows a run while it goes on, and lets one look through its results.
+    """Shows a run while it goes on, and lets one look through its results and steer it.
 
     A handle shows itself with one of these; make one yourself to put it into a layout of ipywidgets. It may be
     displayed several times. `close` it when it is not needed any more: the kernel keeps open widgets for ever.
 
     Args:
         run: The handle of the run.
+        workspace: Where cases of a run of this process are promoted to.
+        baselines: Runs of this process to compare outcomes with.
 
     Example:
         >>> import promptcard_ext as pc
@@ -62,29 +93,54 @@ class RunView(anywidget.AnyWidget):
         >>> view.close()
     """
 
-    _esm = static_file("run_view.js")
+    _esm = joined_files("page.js", "run_matrix.js", "run_story.js", "run_controls.js", "run_view.js")
     _css = static_file("run_view.css")
     # One dict, sent as a whole: a lost message never leaves half of it behind. The browser only reads it.
     state = traitlets.Dict().tag(sync=True, echo_update=False)
     channel = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, run: RunHandle, *, throttle: Callable[[Callable[[], None]], Throttle] = Throttle) -> None:
-        # Guards `_found`, `_groups`, `_seen`, `_revision` and the order of what is sent. Requests take it on the
+    def __init__(
+        self,
+        run: RunHandle,
+        *,
+        workspace: Workspace | None = None,
+        baselines: Collection[RunHandle] = (),
+        throttle: Callable[[Callable[[], None]], Throttle] = Throttle,
+    ) -> None:
+        # Guards `_run`, `_index`, `_revision`, `_selection` and the order of what is sent. Requests take it on the
         # threads of the kernel, ticks on the background loop. Never held while waiting for anything but the log.
         self._lock = threading.RLock()
-        self._run = run
-        self._seen = self._revision = self._displays = 0
-        # Ordinals by outcome, as they came. The results themselves stay in the log, on disk.
-        self._found = {str(outcome): array("I") for outcome in Outcome}
-        self._groups: dict[tuple[str, str], Group] = {}
-        plan = run.setup.plan if run.setup is not None else None
-        self._once = plan is not None and plan.repeats == 1
-        self._totals = Totals(once=plan is not None and plan.per_case == 1)
+        self._api = None if workspace is None else workspace.api
+        self._baselines = tuple(baselines)
+        self._revision = self._displays = self._renewals = 0
+        self._catching_up = self._closed = False
+        self._selection = Selection([], [])
+        self._compare: list[Callable[[Selection], object]] = []
+        self._before: list[RunHandle] = []
+        self._stop_listening: Callable[[], None] = _nothing
         self._channel = Channel(self._on_request)
-        super().__init__(channel=self._channel.model_id, state=self._now())
         self._throttle = throttle(self._tick)
-        self._stop_listening: Callable[[], None] = run.on_change(self._throttle.request)
+        self._enter(run)
+        super().__init__(channel=self._channel.model_id, state=self._now())
+        self._stop_listening = run.on_change(self._throttle.request)
         self._throttle.request()
+
+    def _enter(self, run: RunHandle) -> None:
+        self._run = run
+        self._keeper: RunKeeper = run.keeper or ProcessKeeper(run, self._api, self._baselines)
+        self._renew()
+
+    def _renew(self) -> None:
+        self._renewals += 1
+        self._index = RunIndex(self._run)
+        self._questions = Questions(
+            self._index.columns,
+            self._index.shape,
+            result=self._run.result,
+            changed_since=self._keeper.changed_since,
+            told=self._throttle.request,
+            finished=lambda: self._run.finished,
+        )
 
     @classmethod
     def of(cls, run: RunHandle) -> RunView:
@@ -95,6 +151,35 @@ class RunView(anywidget.AnyWidget):
             view = cls(run)
             _views[run] = weakref.ref(view)
         return view
+
+    @property
+    def selection(self) -> Selection:
+        """What is marked in the browser now."""
+        with self._lock:
+            return self._selection
+
+    def on_compare(self, told: Callable[[Selection], object]) -> None:
+        """Call ``told`` when somebody asks for what is marked to be compared, on a thread of the kernel."""
+        self._compare.append(told)
+        self._throttle.request()
+
+    def show(self, run: RunHandle) -> None:
+        """Show another run in the same place; the browser offers the way back."""
+        with self._lock:
+            if self._closed:
+                return
+            self._stop_listening()
+            self._before.append(self._run)
+            self._enter(run)
+            self._stop_listening = run.on_change(self._throttle.request)
+        self._throttle.request()
+
+    def _go_back(self) -> None:
+        with self._lock:
+            if self._before:
+                before = self._before.pop()
+                self.show(before)
+                self._before.pop()
 
     def mimebundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what shows it in a front end (data without plain text, and metadata); nothing once it is closed."""
@@ -126,90 +211,197 @@ class RunView(anywidget.AnyWidget):
         self._stop_listening()
         self._stop_listening = _nothing
         with self._lock:
+            self._closed = True
             if self.comm is not None:
                 self._channel.close()
                 self.layout.close()
             super().close()
-            for ordinals in self._found.values():
-                del ordinals[:]
-            self._groups.clear()
+            self._questions.close()
+            self._index.clear()
+            self._compare.clear()
+            self._before.clear()
 
     # -- totals ------------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         with self._lock:
-            if self.comm is not None:
-                self._revision += 1
-                self.state = self._now()
+            if self.comm is None:
+                return
+            self._revision += 1
+            self.state = self._now()
+        self._keeper.refresh(self._throttle.request)
 
     def _now(self) -> dict[str, Any]:
         run = self._run
         # The status first: once it is final, every result is there.
         status, elapsed_s = run.status, run.elapsed_s
         ended = run.finished
-        counts = self._absorb(run.counts)
+        self._absorb()
+        index, keeper = self._index, self._keeper
+        left = index.behind
+        self._questions.look()
         return {
             "revision": self._revision,
+            "epoch": self._renewals,
             "name": harmless(run.name),
-            "status": status,
-            "frozen": ended,
+            "run_id": run.id,
+            "status": "paused" if status == "running" and run.paused else status,
+            "frozen": ended and not left,
             "problem": harmless(str(run.error)) if ended and run.error else "",
             "elapsed_s": elapsed_s,
-            "total": counts.total,
-            **self._totals.state(),
-            "groups": [group.state() for group in sorted(self._groups.values())[:MAX_GROUPS]],
-            "more_groups": max(0, len(self._groups) - MAX_GROUPS),
+            "total": run.counts.total,
+            # Columns and repeats of the matrix; their names come with the snapshot.
+            "grid": None if index.shape is None else [index.shape.columns, index.shape.repeats],
+            "per_s": None if ended else index.speed(time.monotonic()),
+            **index.state(),
+            "money": money_state(keeper.money()),
+            # Only what is not possible, and why.
+            "cannot": {action: why for action, why in keeper.reasons(status).items() if why},
+            "found": self._questions.state(),
+            "compares": bool(self._compare),
+            "back": harmless(self._before[-1].name) if self._before else "",
         }
 
-    def _absorb(self, counts: Counts) -> Counts:
-        for first in range(self._seen, counts.done, CHUNK):
-            last = min(first + CHUNK, counts.done)
-            for result in self._run.window(first, last):
-                self._count(result)
-            self._seen = last
-        return counts
+    def _absorb(self) -> None:
+        if self._index.epoch != self._run.epoch or self._index.run is not self._run:
+            self._questions.close()
+            self._renew()
+        if self._index.behind <= AT_ONCE:
+            self._index.absorb(AT_ONCE)
+        elif not self._catching_up:
+            self._catching_up = True
+            loop.submit(asyncio.to_thread(self._catch_up))
 
-    def _count(self, result: ItemResult) -> None:
-        self._found[str(result.outcome)].append(result.ordinal)
-        key = (result.label, result.model)
-        if key not in self._groups:
-            self._groups[key] = Group(result, once=self._once)
-        self._groups[key].add(result)
-        self._totals.add(result)
+    def _catch_up(self) -> None:
+        """Count what there is, a little at a time, so that requests are answered meanwhile."""
+        try:
+            while True:
+                with self._lock:
+                    if self._closed or not self._index.behind:
+                        break
+                    self._index.absorb(CHUNK)
+                self._throttle.request()
+        finally:
+            self._catching_up = False
+            self._throttle.request()
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
     def _on_request(self, request: dict[str, Any]) -> Channel.Answer | None:
         kind, rid = request.get("kind"), request.get("rid")
         answer = {"kind": kind, "rid": rid}
-        if kind in ("ready", "resync"):
-            with self._lock:
-                return {**answer, "kind": "snapshot", "state": self._now()}, []
+        if not isinstance(kind, str):
+            return None
+        self._throttle.defer()
+        if kind in run_orders.KINDS:
+            self._later(request, answer)
+            return None
+        if kind in ("ready", "resync", "show"):
+            if kind == "show":
+                self._go_back()
+            return answer | self._snapshot(), []
         if kind == "rows":
             window, rows = self._window(request)
             return answer | window, [msgspec.json.encode(rows)]
+        if kind == "cells":
+            window, rows = self._cells(request)
+            return answer | window, [msgspec.json.encode(rows)]
         if kind == "item":
-            ordinal = request.get("ordinal")
-            result = self._run.result(ordinal) if isinstance(ordinal, int) else None
-            return answer, [msgspec.json.encode(result and item_state(result))]
+            result = self._result(request)
+            return answer, [msgspec.json.encode(None if result is None else item_state(result))]
+        if kind in ("select", "compare"):
+            return answer | self._select(request, told=kind == "compare"), []
         if kind == "cancel":
             self._run.cancel()
             return answer, []
         return None
 
+    def _snapshot(self) -> dict[str, Any]:
+        with self._lock:
+            state = self._now()
+            return {"kind": "snapshot", "state": state, "plan": self._index.plan_state()}
+
+    def _result(self, request: dict[str, Any]) -> ItemResult | None:
+        ordinal = request.get("ordinal")
+        return self._run.result(ordinal) if isinstance(ordinal, int) else None
+
+    def _later(self, request: dict[str, Any], answer: dict[str, Any]) -> None:
+        keeper, result = self._keeper, self._result(request)
+
+        def work() -> None:
+            self._channel.answer((answer | run_orders.carry_out(keeper, request, result, self.show), []))
+            self._throttle.request()
+
+        if keeper.quick:
+            work()
+        else:
+            loop.submit(asyncio.to_thread(work))
+
     def _window(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[list[Any]]]:
         first, last, outcome = request.get("from"), request.get("to"), request.get("outcome") or ""
-        if not isinstance(first, int) or not isinstance(last, int) or (outcome and outcome not in self._found):
-            return {"from": 0, "to": 0, "outcome": ""}, []
+        nothing: tuple[dict[str, Any], list[list[Any]]] = {"from": 0, "to": 0, "outcome": ""}, []
+        if not isinstance(first, int) or not isinstance(last, int):
+            return nothing
+        if not isinstance(outcome, str) or (outcome and outcome not in self._index.found):
+            return nothing
+        question = Question.of(request.get("question"))
+        if question is None and "question" in request:
+            return nothing
         first = max(0, first)
         last = max(first, min(last, first + MAX_WINDOW))
         with self._lock:
-            # No more than what the totals count, which is known to the browser.
-            seen = min(last, self._seen)
-            ordinals = self._found[outcome][first:last] if outcome else ()
-        found = [self._run.result(ordinal) for ordinal in ordinals] if outcome else self._run.window(first, seen)
-        rows = [row_state(result) for result in found if result is not None]
-        return {"from": first, "to": last, "outcome": outcome}, rows
+            index = self._index
+            answer: dict[str, Any] = {"from": first, "to": last, "outcome": outcome}
+            if question is None:
+                ordinals = index.ordinals(outcome, first, last)
+            else:
+                found = self._questions.ask(_key(request), question)
+                ordinals, answer["found"] = found.ordinals[first:last], found.state()
+        results = (self._run.result(ordinal) for ordinal in ordinals)
+        return answer, [row_state(result) for result in results if result is not None]
+
+    def _cells(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[list[Any]]]:
+        edges = [request.get(name) for name in ("from", "to", "left", "right")]
+        if not all(isinstance(edge, int) for edge in edges):
+            return {"from": 0, "to": 0, "cases": 0}, []
+        first, last, left, right = (max(0, edge or 0) for edge in edges)
+        question = Question.of(request.get("question"))
+        with self._lock:
+            index = self._index
+            found = None if question is None else self._questions.ask(_key(request), question)
+            cases = index.cases(found)
+            columns = range(left, min(right, index.shape.columns if index.shape else 0, left + MAX_WINDOW))
+            most = MAX_CELLS // max(1, len(columns))
+            rows = range(first, max(first, min(last, cases, first + most)))
+            cells = index.cells(found, rows, columns)
+            known = [index.case_result(row[0]) for row in cells]
+        for row, ordinal in zip(cells, known, strict=True):
+            result = None if ordinal is None else self._run.result(ordinal)
+            row.insert(1, "" if result is None else row_state(result)[2])
+        answer = {"from": first, "to": rows.stop, "cases": cases}
+        return answer | ({} if found is None else {"found": found.state()}), cells
+
+    def _select(self, request: dict[str, Any], *, told: bool) -> dict[str, Any]:
+        columns, ordinals = request.get("columns"), request.get("ordinals")
+        shape = self._index.shape
+        width = 0 if shape is None else shape.columns
+        if not isinstance(columns, list) or not isinstance(ordinals, list):
+            return {"problem": "Nothing is marked."}
+        headings = [shape.heading(one) for one in columns if shape and isinstance(one, int) and 0 <= one < width]
+        items = [one for one in ordinals[:MAX_SELECTED] if isinstance(one, int) and one >= 0]
+        with self._lock:
+            self._selection = Selection(headings, items)
+            hooks = list(self._compare) if told else []
+        try:
+            for hook in hooks:
+                hook(self._selection)
+        except Exception as error:  # noqa: BLE001  Foreign code: whoever has asked is told what became of it.
+            return {"problem": harmless(f"{type(error).__name__}: {error}")}
+        return {}
+
+
+def _key(request: dict[str, Any]) -> str:
+    return str(request.get("key"))[:60]
 
 
 def _nothing() -> None:

@@ -71,3 +71,13 @@ def test_by_default_it_runs_on_the_background_loop() -> None:
     Throttle(action).request()
     assert served.wait(5)
     assert names == ["promptcards-loop"]
+
+
+def test_what_is_deferred_still_comes_however_much_else_is_done(hands: Hands) -> None:
+    throttle, calls = throttled(hands)
+    for _ in range(300):
+        throttle.request()
+        throttle.defer()
+        hands.advance(0.01)
+    assert 5 <= len(calls) <= 6
+    assert all(later - earlier <= 0.65 for earlier, later in pairwise(calls))

@@ -1,140 +1,22 @@
 // The live view of a run. The kernel sends totals; this asks for the rows it shows (run_view.py lists the messages).
-// Names, answers and reasons may hold anything, so they reach the page as text only, never as HTML.
 
-export const ROW = 28; // px, as in run_view.css
-export const WINDOW = 100; // rows asked for at once
-const KEEP = 60; // windows remembered
-const OVERSCAN = 8; // rows drawn above and below what is seen
-const MAX_PX = 8_000_000; // browsers cannot draw boxes much higher than that
+import { Lru, OUTCOMES, ROW, WINDOW, compare, count, duration, h, milliseconds, place, say, sayName, scrollFor, shared, windowsFor } from "./page.js";
+import { Choices, Controls, copyCase, questionOf } from "./run_controls.js";
+import { Matrix } from "./run_matrix.js";
+import { Story } from "./run_story.js";
+
+export { Lru, ROW, WINDOW, compare, count, duration, halves, milliseconds, place, remaining, scrollFor, shared, windowsFor } from "./page.js";
+
+const KEEP = 120; // windows remembered
 const IN_FLIGHT = 4;
 const PATIENCE_MS = 4000; // before an unanswered request is repeated; doubled each time
+const LONG = new Set(["story", "case", "do", "others"]); // what is answered when it is done, and done once
 const SILENCE_MS = 5000; // before a running run is asked whether it still runs
-const OUTCOMES = ["pass", "fail", "error", "unscored"];
 const COLUMNS = [
   ["outcome", "outcome"], ["case", "case"], ["label", "card version"], ["model", "model"],
   ["answer", "answer"], ["n", "latency"], ["why", "why"],
 ];
-
-// -- without a page ----------------------------------------------------------------------------------------------------
-
-/** Which rows to draw (`first` up to, not including, `last`) and where the first one goes, in px. */
-export function place(scrollTop, viewport, total) {
-  const real = total * ROW;
-  const drawn = Math.min(real, MAX_PX);
-  // Very long tables are squeezed: one pixel of the scroll bar is then more than one pixel of table.
-  const top = real > drawn ? (scrollTop / Math.max(1, drawn - viewport)) * (real - viewport) : scrollTop;
-  const first = Math.max(0, Math.min(total, Math.floor(top / ROW)) - OVERSCAN);
-  const last = Math.min(total, Math.ceil((top + viewport) / ROW) + OVERSCAN);
-  return { first, last, offset: scrollTop - (top - first * ROW), height: drawn };
-}
-
-/** Where to scroll so that row `index` is seen, moving no further than needed. */
-export function scrollFor(index, scrollTop, viewport, total) {
-  const real = total * ROW;
-  const drawn = Math.min(real, MAX_PX);
-  const scale = real > drawn ? (real - viewport) / Math.max(1, drawn - viewport) : 1;
-  const top = scrollTop * scale;
-  if (index * ROW < top) return (index * ROW) / scale;
-  if ((index + 1) * ROW > top + viewport) return ((index + 1) * ROW - viewport) / scale;
-  return scrollTop;
-}
-
-/** The windows that hold rows `first` up to `last`. */
-export function windowsFor(first, last) {
-  const found = [];
-  for (let w = Math.floor(first / WINDOW); w * WINDOW < last; w++) found.push(w);
-  return found;
-}
-
-/** A map that forgets what was not used for longest. */
-export class Lru {
-  constructor(size) {
-    this.size = size;
-    this.map = new Map();
-  }
-  get(key) {
-    const value = this.map.get(key);
-    if (value !== undefined) {
-      this.map.delete(key);
-      this.map.set(key, value);
-    }
-    return value;
-  }
-  set(key, value) {
-    this.map.delete(key);
-    this.map.set(key, value);
-    if (this.map.size > this.size) this.map.delete(this.map.keys().next().value);
-  }
-}
-
-/** What to do with state that has arrived: "old", "next", or "gap" when something before it was lost. */
-export function compare(known, revision) {
-  if (revision < known) return "old";
-  return revision > known + 1 ? "gap" : "next";
-}
-
-export function count(n) {
-  return n.toLocaleString("en-US");
-}
-
-export function milliseconds(value) {
-  if (value === null || value === undefined) return "–";
-  return value < 10000 ? `${count(Math.round(value))} ms` : `${(value / 1000).toFixed(1)} s`;
-}
-
-export function duration(seconds) {
-  const s = Math.max(0, Math.round(seconds));
-  const two = (n) => String(n).padStart(2, "0");
-  return s < 3600 ? `${Math.floor(s / 60)}:${two(s % 60)}` : `${Math.floor(s / 3600)}:${two(Math.floor((s % 3600) / 60))}:${two(s % 60)}`;
-}
-
-/** Seconds left if it goes on as so far; null while that would be a guess. */
-export function remaining(elapsed, done, total) {
-  if (!elapsed || elapsed < 1 || done < 3 || done >= total) return null;
-  return (elapsed / done) * (total - done);
-}
-
-/** How much of `texts` is the same at their beginning, up to a separator: what tells them apart is behind it. */
-export function shared(texts) {
-  if (texts.length < 2) return 0;
-  let same = 0;
-  while (same < texts[0].length && texts.every((text) => text[same] === texts[0][same])) same++;
-  const separator = texts[0].slice(0, same).search(/[@:/ ][^@:/ ]*$/);
-  return separator + 1;
-}
-
-/** A name in two parts of which the first may be cut: what tells versions and models apart stands at the end. */
-export function halves(text, isModel) {
-  const at = isModel ? text.indexOf(":") + 1 : Math.max(0, text.lastIndexOf("@"), text.lastIndexOf(" "));
-  return [text.slice(0, at), text.slice(at)];
-}
-
-// -- on the page -------------------------------------------------------------------------------------------------------
-
-function h(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    // Notebooks have styles of their own for names as common as "row".
-    if (name === "class") node.className = value === "pcv" || !value ? value : `pcv-${value}`;
-    else node.setAttribute(name, value);
-  }
-  node.append(...children); // strings become text nodes
-  return node;
-}
-
-function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
-function sayName(cell, text, whole, isModel) {
-  const node = cell.querySelector(".pcv-halves") ?? cell;
-  if (!node.children.length) node.append(h("span", { class: "first" }), h("span", { class: "last" }));
-  halves(text, isModel).forEach((part, i) => say(node.children[i], part));
-  cell.title = whole;
-  // Two boxes would be read out as two words.
-  if (whole) cell.setAttribute("aria-label", whole);
-  else cell.removeAttribute("aria-label");
-}
+const BEGINNING = { outcome: "", changed: "", text: "", sort: "", descending: false, matrix: null, scroll: 0, selected: -1, ordinal: null, repeats: [], open: false, focused: false };
 
 let views = 0;
 // What somebody looks at survives when the front end draws the same output anew; by model, which stays the same.
@@ -149,9 +31,10 @@ class View {
     this.short = new Map(); // window → when it was last found shorter than expected
     this.state = model.get("state");
     this.heard = this.received = performance.now();
-    const before = memory.get(channel) ?? { outcome: "", scroll: 0, follow: !this.state.frozen, selected: -1, open: false, focused: false, cache: new Lru(KEEP) };
-    this.at = { ...before, focused: false };
-    this.refocus = before.focused;
+    this.plan = null;
+    const fresh = () => ({ ...BEGINNING, follow: !this.state.frozen, epoch: this.state.epoch, run: this.state.run_id, cache: new Lru(KEEP), columns: new Set(), items: new Set(), keys: new Map() });
+    this.at = { ...(memory.get(channel) ?? fresh()), focused: false };
+    this.refocus = Boolean(memory.get(channel)?.focused);
     memory.set(channel, this.at);
     this.nodes = [];
     this.same = { label: 0, model: 0 }; // beginnings that are left out in the table
@@ -165,44 +48,34 @@ class View {
   // -- its parts
 
   build() {
-    const id = (name) => `${this.uid}-${name}`;
     this.title = h("span", { class: "name" });
     this.pill = h("span", { class: "pill" });
     this.progress = h("span", { class: "progress" });
-    this.stop = h("button", { class: "stop", type: "button" });
+    this.controls = new Controls(this);
     this.bar = h("div", { class: "bar", role: "progressbar", "aria-label": "Progress", "aria-valuemin": "0" });
     this.facts = h("div", { class: "facts" });
     this.notes = h("div", { class: "note", hidden: "" });
     this.problem = h("p", { class: "problem", role: "alert", hidden: "" });
     this.groups = h("div", { class: "side" });
-    this.chips = h("div", { class: "chips", role: "group", "aria-label": "Filter by outcome" });
-    this.chip = {};
-    for (const outcome of ["", ...OUTCOMES]) {
-      const number = h("b");
-      const dot = outcome ? [h("span", { class: "dot", "data-o": outcome })] : [];
-      const button = h("button", { class: "chip", type: "button", "aria-pressed": "false" }, ...dot, outcome || "all", number);
-      button.addEventListener("click", () => this.filter(outcome));
-      this.chip[outcome] = { button, number };
-      this.chips.append(button);
-    }
-    this.newest = h("button", { class: "newest", type: "button", hidden: "" }, "Newest ↓");
-    this.chips.append(this.newest);
+    this.choices = new Choices(this);
+    this.matrix = new Matrix(this);
+    this.story = new Story(this);
     const titles = COLUMNS.map(([name, text]) => h("span", { class: name, role: "columnheader" }, text));
     this.rows = h("div", { class: "rows", role: "rowgroup" });
     this.space = h("div", { class: "space", role: "presentation" }, this.rows);
     this.empty = h("div", { class: "empty" });
     this.scroll = h("div", { class: "scroll", role: "presentation", tabindex: "-1" }, this.space, this.empty);
     this.grid = h(
-      "div", { class: "grid", role: "grid", tabindex: "0", "aria-label": "Results", "aria-readonly": "true", "aria-colcount": COLUMNS.length },
+      "div", { class: "grid", role: "grid", tabindex: "0", "aria-label": "Results", "aria-readonly": "true", "aria-multiselectable": "true", "aria-colcount": COLUMNS.length },
       h("div", { class: "titles", role: "rowgroup" }, h("div", { class: "row", role: "row", "aria-rowindex": "1" }, ...titles)), this.scroll,
     );
-    this.detail = h("section", { class: "detail", id: id("detail"), tabindex: "-1", "aria-label": "One item", hidden: "" });
     this.spoken = h("div", { class: "sr", role: "status", "aria-live": "polite" });
     this.note = h("div", { class: "note", hidden: "" });
     this.root = h(
       "div", { class: "pcv" },
-      h("div", { class: "head" }, this.title, this.pill, this.progress, h("span", { class: "grow" }), this.stop),
-      this.bar, this.facts, this.notes, this.problem, this.groups, this.chips, this.grid, this.detail, this.note, this.spoken,
+      h("div", { class: "head" }, this.title, this.pill, this.progress, h("span", { class: "grow" }), this.controls.buttons),
+      this.controls.form, this.bar, this.facts, this.controls.purse, this.notes, this.problem, this.groups, this.choices.chips, this.choices.bar,
+      this.choices.marked, this.grid, this.matrix.grid, this.note, this.story.panel, this.spoken,
     );
     this.el.replaceChildren(this.root);
   }
@@ -215,12 +88,7 @@ class View {
     this.model.on("change:state", this.onState);
     this.channel.on("msg:custom", this.onMessage);
     this.channel.on("comm_live_update", this.onLive);
-    this.stop.addEventListener("click", () => {
-      this.stopping = true;
-      this.ask({ kind: "cancel" });
-      this.draw();
-    });
-    this.newest.addEventListener("click", () => {
+    this.choices.newest.addEventListener("click", () => {
       this.at.follow = true;
       this.draw();
     });
@@ -229,7 +97,8 @@ class View {
       if (!row || String(getSelection())) return; // somebody marks text
       this.grid.focus({ preventScroll: true });
       this.select(Number(row.dataset.index));
-      this.open(true);
+      if (event.ctrlKey || event.metaKey) this.markItem();
+      else this.open(true);
     });
     this.scroll.addEventListener("scroll", () => this.onScroll());
     const touched = () => (this.touched = performance.now());
@@ -237,21 +106,24 @@ class View {
     addEventListener("pointermove", (event) => event.buttons && this.scroll.contains(event.target) && touched(), { signal, passive: true });
     // Before the notebook sees the keys, which would move from cell to cell; only those meant for the table are taken.
     addEventListener("keydown", (event) => this.onKey(event), { capture: true, signal });
-    this.grid.addEventListener("focusin", () => (this.at.focused = true));
-    // Later, because being taken off the page also looks like losing the focus.
-    this.grid.addEventListener("focusout", () => setTimeout(() => (this.at.focused = this.at.focused && (!this.root.isConnected || this.grid.contains(document.activeElement)))));
+    for (const grid of [this.grid, this.matrix.grid]) {
+      grid.addEventListener("focusin", () => (this.at.focused = true));
+      // Later, because being taken off the page also looks like losing the focus.
+      grid.addEventListener("focusout", () => setTimeout(() => (this.at.focused = this.at.focused && (!this.root.isConnected || grid.contains(document.activeElement)))));
+    }
     this.sizes = new ResizeObserver(() => {
       this.root.classList.toggle("pcv-narrow", this.root.clientWidth < 760);
       this.draw();
     });
     this.sizes.observe(this.root);
     // Notebooks take outputs that are out of sight off the page, and they come back scrolled to the top.
-    this.sight = new IntersectionObserver(([entry]) => {
-      if (!entry.isIntersecting) return;
+    this.sight = new IntersectionObserver((entries) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
       this.scroll.scrollTop = this.at.scroll;
+      this.matrix.restore();
       this.draw();
     });
-    this.sight.observe(this.scroll);
+    for (const scroll of [this.scroll, this.matrix.scroll]) this.sight.observe(scroll);
     this.timer = setInterval(() => this.pulse(), 1000);
   }
 
@@ -285,9 +157,29 @@ class View {
     this.pending.delete(content.rid);
     this.heard = performance.now();
     const body = buffers?.length ? JSON.parse(new TextDecoder().decode(buffers[0])) : null;
-    if (content.kind === "snapshot") this.take(content.state, false);
-    if (content.kind === "rows") this.keep(known.request, body);
-    if (content.kind === "item" && known.request.ordinal === this.wanted) this.describe(body);
+    // What it has found so far comes with the answer; the totals may be older.
+    if (content.found) this.state.found[known.request.key] = content.found;
+    this.understand(content, known.request, body);
+  }
+
+  understand(content, request, body) {
+    if (content.kind === "snapshot") {
+      this.plan = content.plan;
+      this.take(content.state, false);
+    } else if (content.kind === "rows") this.keep(request, body);
+    else if (content.kind === "cells") this.matrix.keep(request, content, body);
+    else if (content.kind === "item" && request.ordinal === this.wanted) this.describe(body);
+    else if (content.kind === "story" && request.ordinal === this.wanted) this.story.tellStory(content);
+    else if (content.kind === "case") copyCase(this, content);
+    else if (content.kind === "others") this.choices.takeOthers(content);
+    else if (content.kind === "do" || content.kind === "compare") this.tellDone(request, content);
+  }
+
+  tellDone(request, content) {
+    const text = content.problem ?? content.said ?? "";
+    if (request.ordinal !== undefined && this.at.open) this.story.tell(text);
+    else this.tell(text);
+    if (!content.problem && request.action === "again") this.reread = request.epoch;
   }
 
   take(state, ticked) {
@@ -295,15 +187,28 @@ class View {
     if (order === "old") return;
     this.heard = this.received = performance.now();
     this.state = state;
+    if (state.epoch !== this.at.epoch) this.begin(state);
     if (ticked && order === "gap" && !this.waiting("resync").length) this.ask({ kind: "resync" });
     this.update();
+  }
+
+  /** Everything is counted anew, or this is another run: nothing that was loaded holds any more. */
+  begin(state) {
+    if (state.run_id !== this.at.run) {
+      this.close();
+      Object.assign(this.at, { columns: new Set(), items: new Set(), ordinal: null, repeats: [], changed: "" });
+    }
+    Object.assign(this.at, { epoch: state.epoch, run: state.run_id, cache: new Lru(KEEP), keys: new Map(), follow: !state.frozen, scroll: 0, selected: -1 });
+    this.short.clear();
+    this.stopping = false;
+    this.ask({ kind: "resync" });
   }
 
   pulse() {
     if (!this.root.isConnected) return;
     const now = performance.now();
     for (const [rid, one] of this.pending) {
-      if (now - one.sent < PATIENCE_MS * 2 ** Math.min(one.tries, 5)) continue;
+      if (LONG.has(one.request.kind) || now - one.sent < PATIENCE_MS * 2 ** Math.min(one.tries, 5)) continue;
       this.pending.delete(rid);
       this.ask(one.request, one.tries + 1);
     }
@@ -315,7 +220,129 @@ class View {
 
   // -- totals
 
+  // -- what is asked for
+
+  get question() {
+    return questionOf(this.at);
+  }
+
+  /** Whether what is shown is a part, or in another order. */
+  asking() {
+    return Boolean(this.at.outcome || this.question);
+  }
+
+  get key() {
+    const asked = JSON.stringify(this.question ?? [this.at.outcome, "", "", "", false]);
+    if (!this.at.keys.has(asked)) this.at.keys.set(asked, `q${this.uid}-${this.at.keys.size}`);
+    return this.at.keys.get(asked);
+  }
+
+  /** What was found so far: number, looked at, revision, problem. */
+  get found() {
+    return this.state.found[this.key] ?? [0, 0, -1, ""];
+  }
+
+  /** What names the rows of the list in memory; another order is other rows. */
+  rowKey() {
+    return this.question ? `${this.key}|${this.found[2]}` : this.at.outcome;
+  }
+
+  foundKey() {
+    return this.asking() ? `${this.key}|${this.found[2]}` : "";
+  }
+
+  questioned() {
+    if (this.question) return { question: this.question, key: this.key };
+    return this.at.outcome ? { question: [this.at.outcome, "", "", "", false], key: this.key } : {};
+  }
+
+  /** What to say about a search that goes on, or has failed. */
+  searching() {
+    const [n, looked, , problem] = this.found;
+    if (!this.question) return "";
+    if (problem) return problem;
+    return looked < this.state.done ? `${count(n)} found, ${count(looked)} of ${count(this.state.done)} looked at…` : `${count(n)} found`;
+  }
+
+  choose(change) {
+    if (Object.entries(change).every(([name, value]) => this.at[name] === value)) return;
+    this.close();
+    Object.assign(this.at, change, { selected: -1, scroll: 0 });
+    this.at.follow = !this.state.frozen && !this.at.sort;
+    this.scroll.scrollTop = this.matrix.scroll.scrollTop = 0;
+    this.matrix.at.row = -1;
+    this.update();
+  }
+
+  look(matrix) {
+    this.at.matrix = matrix;
+    this.close();
+    this.update();
+  }
+
+  /** Whether the matrix is shown: where there is more than one column, unless somebody has chosen. */
+  get matrixed() {
+    const { grid } = this.state;
+    return Boolean(grid) && (this.at.matrix ?? grid[0] * grid[1] > 1);
+  }
+
+  /** How much of the names all versions, or all models, have in common. */
+  sameNames() {
+    const { labels, models } = this.plan;
+    return { label: shared(labels), model: shared(models) };
+  }
+
+  // -- what is marked
+
+  markColumn(column) {
+    const { columns } = this.at;
+    if (!columns.delete(column)) columns.add(column);
+    this.marking();
+  }
+
+  markItem() {
+    const ordinal = this.row(this.at.selected)?.[0];
+    if (ordinal === undefined) return;
+    const { items } = this.at;
+    if (!items.delete(ordinal)) items.add(ordinal);
+    this.marking();
+  }
+
+  unmark() {
+    this.at.columns.clear();
+    this.at.items.clear();
+    this.marking();
+  }
+
+  marking() {
+    this.ask({ kind: "select", columns: [...this.at.columns], ordinals: [...this.at.items] });
+    this.update();
+  }
+
+  cannotCompare() {
+    return this.state.compares ? "" : "Nobody compares: give the view view.on_compare(...).";
+  }
+
+  compareMarked() {
+    this.ask({ kind: "compare", columns: [...this.at.columns], ordinals: [...this.at.items] });
+  }
+
+  compareItem(ordinal) {
+    const columns = this.plan ? [ordinal % (this.plan.labels.length * this.plan.models.length)] : [];
+    this.ask({ kind: "compare", columns, ordinals: [ordinal], ordinal });
+  }
+
+  /** A button that says why it does nothing. */
+  button(text, why, act, tell) {
+    const button = h("button", { class: "button", type: "button", "aria-disabled": String(Boolean(why)), title: why }, text);
+    button.addEventListener("click", () => (why ? tell(why) : act()));
+    return button;
+  }
+
+  // -- totals
+
   get total() {
+    if (this.question) return this.found[0];
     return this.at.outcome ? this.state[this.at.outcome] : this.state.done;
   }
 
@@ -326,9 +353,7 @@ class View {
     say(this.pill, { cancelling: "stopping" }[s.status] ?? s.status);
     this.pill.dataset.s = s.status;
     say(this.progress, `${count(s.done)} of ${count(s.total)}`);
-    this.stop.hidden = s.frozen;
-    this.stop.disabled = s.status === "cancelling" || Boolean(this.stopping);
-    say(this.stop, this.stop.disabled ? "Stopping…" : "Stop");
+    this.controls.update();
     this.segments(this.bar, s, s.total);
     this.bar.setAttribute("aria-valuemax", s.total);
     this.bar.setAttribute("aria-valuenow", s.done);
@@ -337,10 +362,7 @@ class View {
     this.problem.hidden = !s.problem;
     say(this.problem, s.problem);
     this.tellGroups();
-    for (const [outcome, { button, number }] of Object.entries(this.chip)) {
-      say(number, count(outcome ? s[outcome] : s.done));
-      button.setAttribute("aria-pressed", String(this.at.outcome === outcome));
-    }
+    this.choices.update();
     this.announce();
     this.draw();
   }
@@ -361,12 +383,15 @@ class View {
       facts.unshift(["Model", only.model]);
       if (only.p50_ms !== null) facts.push(["Median latency", milliseconds(only.p50_ms)]);
     }
+    if (s.per_s !== null) facts.push(["Speed", s.per_s < 10 ? `${s.per_s.toFixed(1)}/s` : `${count(Math.round(s.per_s))}/s`]);
+    if (s.retries) facts.push(["Retries", count(s.retries)]);
     if (s.elapsed_s !== null) {
       const elapsed = s.elapsed_s + (s.frozen ? 0 : (performance.now() - this.received) / 1000);
       facts.push([s.frozen ? "Took" : "Elapsed", elapsed < 1 ? "under 1 s" : duration(elapsed)]);
-      const left = s.status === "running" ? remaining(s.elapsed_s, s.done, s.total) : null;
-      if (left !== null) facts.push(["Left, about", duration(left)]);
+      const left = s.status === "running" && s.per_s ? (s.total - s.done) / s.per_s : null;
+      if (left) facts.push(["Left, about", duration(left)]);
     }
+    if (s.run_id) facts.push(["Attach", `pc.attach("${s.run_id}")`]);
     say(this.notes, s.notes.join(" · "));
     this.notes.hidden = !s.notes.length;
     while (this.facts.children.length > facts.length) this.facts.lastChild.remove();
@@ -434,14 +459,6 @@ class View {
 
   // -- the table
 
-  filter(outcome) {
-    if (this.at.outcome === outcome) return;
-    this.close();
-    Object.assign(this.at, { outcome, selected: -1, scroll: 0, follow: !this.state.frozen });
-    this.scroll.scrollTop = 0;
-    this.update();
-  }
-
   draw() {
     if (this.frame) return;
     this.frame = requestAnimationFrame(() => {
@@ -451,6 +468,29 @@ class View {
   }
 
   paint() {
+    const matrixed = this.matrixed;
+    this.grid.hidden = matrixed;
+    this.matrix.grid.hidden = !matrixed;
+    if (matrixed) {
+      this.choices.newest.hidden = true;
+      if (this.plan) this.matrix.paint();
+    } else this.paintList();
+    if (this.channel.comm_live === false) this.tell("The kernel is gone: rows that were not shown before cannot be loaded any more.");
+    if (this.reread !== undefined && this.reread !== this.state.epoch && this.state.frozen) {
+      // Asked again in the same run: the old answer stood there until the new one has come.
+      this.reread = undefined;
+      if (this.at.open) this.openItem(this.at.ordinal, this.at.repeats, false);
+    }
+    if (this.at.open && this.wanted === undefined) this.open();
+    if (this.refocus && document.activeElement === document.body) this.focusGrid();
+    this.refocus = false;
+  }
+
+  focusGrid() {
+    (this.matrixed ? this.matrix.grid : this.grid).focus({ preventScroll: true });
+  }
+
+  paintList() {
     const total = this.total;
     // As high as the whole run needs, so that nothing below it moves while rows arrive.
     this.scroll.style.height = `${ROW * Math.max(3, Math.min(12, this.state.frozen ? this.state.done : this.state.total))}px`;
@@ -466,14 +506,10 @@ class View {
     const seen = this.at.selected >= first && this.at.selected < last;
     if (seen) this.grid.setAttribute("aria-activedescendant", `${this.uid}-${this.at.selected}`);
     else this.grid.removeAttribute("aria-activedescendant");
-    this.newest.hidden = this.at.follow || this.state.frozen || total * ROW <= viewport;
+    this.choices.newest.hidden = Boolean(this.at.sort) || this.at.follow || this.state.frozen || total * ROW <= viewport;
     this.empty.hidden = total > 0;
-    say(this.empty, this.at.outcome ? `Nothing here is “${this.at.outcome}”.` : this.state.frozen ? "There are no results." : "Waiting for the first answer…");
-    if (this.channel.comm_live === false) this.tell("The kernel is gone: rows that were not shown before cannot be loaded any more.");
+    say(this.empty, this.question ? this.searching() || "Looking…" : this.at.outcome ? `Nothing here is “${this.at.outcome}”.` : this.state.frozen ? "There are no results." : "Waiting for the first answer…");
     this.load(first, last);
-    if (this.at.open && this.wanted === undefined) this.open();
-    if (this.refocus && document.activeElement === document.body) this.grid.focus({ preventScroll: true });
-    this.refocus = false;
   }
 
   addRow() {
@@ -485,7 +521,9 @@ class View {
 
   fillRow(node, index) {
     const row = this.row(index);
-    node.setAttribute("aria-selected", String(index === this.at.selected));
+    const marked = row !== undefined && this.at.items.has(row[0]);
+    node.classList.toggle("pcv-here", index === this.at.selected);
+    node.setAttribute("aria-selected", String(marked));
     if (node.shown === row && node.index === index && node.same === this.same) return;
     Object.assign(node, { shown: row, index, same: this.same });
     node.id = `${this.uid}-${index}`;
@@ -505,26 +543,30 @@ class View {
   }
 
   row(index) {
-    return this.at.cache.get(`${this.at.outcome}|${Math.floor(index / WINDOW)}`)?.[index % WINDOW];
+    return this.at.cache.get(`${this.rowKey()}|${Math.floor(index / WINDOW)}`)?.[index % WINDOW];
   }
 
   load(first, last) {
+    const { total } = this;
     const loading = this.waiting("rows");
     const now = performance.now();
     let free = IN_FLIGHT - loading.length;
-    for (const w of windowsFor(first, last)) {
-      const key = `${this.at.outcome}|${w}`;
-      const expected = Math.min(WINDOW, this.total - w * WINDOW);
+    // Nothing is found before it is asked for.
+    for (const w of this.question && !total ? [0] : windowsFor(first, last)) {
+      const key = `${this.rowKey()}|${w}`;
+      const expected = Math.min(WINDOW, total - w * WINDOW);
       const known = this.at.cache.get(key)?.length ?? 0;
-      if (known >= expected || free <= 0 || loading.some((one) => one.request.key === key)) continue;
+      if ((known >= expected && (total || this.state.found[this.key])) || free <= 0 || loading.some((one) => one.request.window === key)) continue;
       if (now - (this.short.get(key) ?? -Infinity) < 1000) continue;
       free--;
-      this.ask({ kind: "rows", from: w * WINDOW, to: (w + 1) * WINDOW, outcome: this.at.outcome, key });
+      const wanted = this.question ? { ...this.questioned(), outcome: "" } : { outcome: this.at.outcome };
+      this.ask({ kind: "rows", from: w * WINDOW, to: (w + 1) * WINDOW, ...wanted, window: key });
     }
   }
 
-  keep({ key, outcome, from }, rows) {
-    const expected = Math.min(WINDOW, (outcome ? this.state[outcome] : this.state.done) - from);
+  keep({ window: key, outcome, question, key: asked, from }, rows) {
+    const whole = question ? this.state.found[asked][0] : outcome ? this.state[outcome] : this.state.done;
+    const expected = Math.min(WINDOW, whole - from);
     // Less than the totals promise: not to be asked for again at once, without end.
     if (rows.length < expected) this.short.set(key, performance.now());
     else this.short.delete(key);
@@ -535,7 +577,7 @@ class View {
   onScroll() {
     this.at.scroll = this.scroll.scrollTop;
     const end = this.scroll.scrollHeight - this.scroll.clientHeight - this.scroll.scrollTop < ROW;
-    if (end) this.at.follow = !this.state.frozen || this.at.follow;
+    if (end) this.at.follow = !this.at.sort && (!this.state.frozen || this.at.follow);
     else if (performance.now() - (this.touched ?? -Infinity) < 1000) this.at.follow = false;
     this.draw();
   }
@@ -550,83 +592,74 @@ class View {
   }
 
   onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
-    const inGrid = this.grid.contains(event.target);
-    if (!inGrid && !this.detail.contains(event.target)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey || !this.root.contains(event.target)) return;
+    const [inList, inMatrix] = [this.grid, this.matrix.grid].map((grid) => grid.contains(event.target));
+    if (event.key === "Escape" && !this.controls.form.hidden) this.controls.closeForm();
+    else if (event.key === "Escape" && this.at.open) this.closeItem();
+    else if (inMatrix ? !this.matrix.key(event.key) : !inList || !this.listKey(event.key)) {
+      // What is typed into a field is not for the notebook, which would run, cut or leave the cell.
+      const pressed = event.target.tagName === "BUTTON" && /^( |Enter)$/.test(event.key);
+      if (pressed || /^(INPUT|SELECT)$/.test(event.target.tagName)) event.stopPropagation();
+      return;
+    }
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }
+
+  listKey(key) {
     const page = Math.max(1, Math.floor(this.scroll.clientHeight / ROW) - 1);
     const here = this.at.selected;
     const moves = {
       ArrowDown: here + 1, ArrowUp: here < 0 ? 0 : here - 1, PageDown: here + page, PageUp: here - page, Home: 0, End: this.total - 1,
     };
-    if (inGrid && event.key in moves) {
-      this.select(moves[event.key]);
+    if (key in moves) {
+      this.select(moves[key]);
       if (this.at.open) this.open();
-    } else if (inGrid && event.key === "Enter") {
+    } else if (key === "Enter") {
       if (here >= 0) this.open(true);
-    } else if (event.key === "Escape" && this.at.open) {
-      this.close();
-      this.grid.focus({ preventScroll: true });
-    } else return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
+    } else if (key === " ") {
+      if (here >= 0) this.markItem();
+    } else return false;
+    return true;
   }
 
   // -- one item
 
   open(reveal = false) {
+    if (this.matrixed || this.at.selected < 0) {
+      if (this.at.ordinal !== null) this.openItem(this.at.ordinal, this.at.repeats, reveal);
+      return;
+    }
     this.at.open = true;
     this.reveal ||= reveal;
     const row = this.row(this.at.selected);
-    this.wanted = row?.[0]; // not loaded yet: `paint` comes back
-    if (row) this.ask({ kind: "item", ordinal: row[0] });
+    if (row) this.openItem(row[0], [], reveal);
+    else this.wanted = undefined; // not loaded yet: `paint` comes back
+  }
+
+  /** Open an item; `repeats` are the places and outcomes of all answers to the same question. */
+  openItem(ordinal, repeats, reveal) {
+    Object.assign(this.at, { open: true, ordinal, repeats });
+    this.reveal ||= reveal;
+    this.wanted = ordinal;
+    this.ask({ kind: "item", ordinal });
   }
 
   close() {
     this.at.open = false;
     this.wanted = undefined;
-    this.detail.hidden = true;
+    this.story.clear();
+  }
+
+  closeItem() {
+    this.close();
+    this.focusGrid();
   }
 
   describe(item) {
     if (!item) return;
-    const [, outcome, name, repeat, label, model] = item.row;
-    const close = h("button", { class: "close", type: "button", "aria-label": "Close", title: "Close (Esc)" }, "×");
-    close.addEventListener("click", () => {
-      this.close();
-      this.grid.focus({ preventScroll: true });
-    });
-    const mark = (text) => h("span", { class: "o" }, h("span", { class: "dot", "data-o": text }), text);
-    const what = `${name}${repeat ? ` #${repeat + 1}` : ""} · ${label} · ${model}`;
-    const facts = [["Latency", item.latency_ms != null && milliseconds(item.latency_ms)], ["First token", item.ttft_ms != null && milliseconds(item.ttft_ms)],
-      ["Tokens", item.tokens_input != null && `${count(item.tokens_input)} in, ${item.tokens_output == null ? "?" : count(item.tokens_output)} out`],
-      ["Cost", item.latency_ms != null && (item.cost_usd ?? "not priced")], ["Finished", item.finish_reason], ["Attempts", item.attempts > 1 && String(item.attempts)],
-      ["Score", item.score != null && item.score.toFixed(2)], ["From", item.cached && "the store"], ["Further", item.calls.join(", ")]];
-    const body = h("div", { class: "body" });
-    body.append(h("div", { class: "facts" }, ...facts.filter(([, value]) => value).map(([title, value]) => h("span", {}, `${title} `, h("b", {}, value)))));
-    if (outcome !== "pass" && item.message && !item.verdicts.length) body.append(h("h5", {}, "What happened"), h("pre", {}, item.message));
-    if (item.output !== null) {
-      body.append(h("h5", {}, "Answer"), h("pre", {}, item.output || "(empty)"));
-      if (item.cut) body.append(h("div", { class: "note" }, `Cut here: the whole answer has ${count(item.cut)} characters.`));
-    }
-    if (item.tool_calls.length) body.append(h("h5", {}, "Tool calls"), h("pre", {}, item.tool_calls.join("\n")));
-    if (item.raw !== null) body.append(h("h5", {}, item.output === null ? "The reply could not be read; it was kept" : "Not all of the reply could be read"), h("pre", {}, item.raw));
-    if (item.verdicts.length) {
-      const lines = item.verdicts.map((verdict) => {
-        const what = [verdict.name, ...verdict.facts].join(", ");
-        const said = h("span", {}, verdict.message, verdict.reason ? h("span", { class: "code" }, ` ${verdict.reason}`) : "");
-        // Parts of a set stand further in, below it; more than a few levels would leave no room.
-        const line = h("div", { class: "verdict", role: "listitem" }, mark(verdict.outcome), h("span", {}, what), said);
-        line.style.paddingLeft = `${18 * Math.min(6, verdict.depth)}px`;
-        return line;
-      });
-      if (item.more_verdicts) lines.push(h("div", { class: "note" }, `and ${count(item.more_verdicts)} more`));
-      body.append(h("h5", {}, "Verdicts"), h("div", { class: "said", role: "list" }, ...lines));
-    }
-    this.detail.replaceChildren(h("header", {}, mark(outcome), h("span", { class: "what", title: what }, what), h("span", { class: "grow" }), close), body);
-    this.detail.hidden = false;
-    if (this.reveal) this.detail.scrollIntoView({ block: "nearest" });
+    this.story.show(item, this.at.repeats, this.reveal);
     this.reveal = false;
-    say(this.spoken, `${what}: ${outcome}.`);
   }
 }
 
