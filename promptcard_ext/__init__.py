@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from promptcard_ext.kernel.charts import latencies, outcomes, pass_rates
     from promptcard_ext.kernel.regrade import regrade
     from promptcard_ext.kernel.run import run
+    from promptcard_ext.kernel.verification import verify_notebook
     from promptcard_ext.kernel.workspace import connect
     from promptcard_ext.registry.default import get
 
@@ -48,6 +49,7 @@ __all__ = [
     "regrade",
     "run",
     "starter_cards",
+    "verify_notebook",
 ]
 
 _WHERE = {
@@ -70,6 +72,7 @@ _WHERE = {
     "regrade": "kernel.regrade",
     "run": "kernel.run",
     "starter_cards": "interchange.starters",
+    "verify_notebook": "kernel.verification",
 }
 # These show live views; inside a kernel the widgets are made known when one of them is first used.
 _LIVE = frozenset({"connect", "regrade", "run"})
@@ -94,11 +97,13 @@ def _offer_widgets() -> None:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Make Prompt Cards ready in a notebook (``%load_ext promptcard_ext``): ``pc`` and the live views."""
+    """Make Prompt Cards ready in a notebook (``%load_ext promptcard_ext``): ``pc``, the live views and the magics."""
     import_module(f"{__name__}.widgets")
+    import_module(f"{__name__}.kernel.magics").load(shell)
     shell.push({"pc": import_module(__name__)})
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Take ``pc`` back (``%unload_ext promptcard_ext``)."""
+    """Take ``pc`` and the magics back (``%unload_ext promptcard_ext``)."""
+    import_module(f"{__name__}.kernel.magics").unload(shell)
     shell.drop_by_id({"pc": import_module(__name__)})

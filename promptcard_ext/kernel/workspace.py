@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ from promptcard_ext.core.results import ItemResult
 from promptcard_ext.interchange.card_file import CardFile
 from promptcard_ext.kernel import loop
 from promptcard_ext.kernel.handle import FINAL, RunHandle
+from promptcard_ext.kernel.origin import History, Origin
+from promptcard_ext.kernel.provenance import here
+
+latest: Workspace | None = None
+"""What `connect` returned last: the magics work in it."""
 
 
 def connect(url: str | None = None, token: str = "", workspace: str = "personal") -> Workspace:
@@ -46,11 +52,13 @@ def connect(url: str | None = None, token: str = "", workspace: str = "personal"
         NotFound: There is no such workspace.
     """
     session = Session(Address(url.rstrip("/") + "/", token) if url else find_server(), exchange=True)
+    global latest
     try:
-        return Workspace(WorkspaceApi(session, workspace))
+        latest = Workspace(WorkspaceApi(session, workspace))
     except BaseException:
         session.close()
         raise
+    return latest
 
 
 class Workspace:
@@ -59,6 +67,11 @@ class Workspace:
     def __init__(self, api: WorkspaceApi) -> None:
         self.api = api
         self._head = Workspaces(api.session).get(api.workspace).value
+
+    @property
+    def id(self) -> str:
+        """Id of the workspace."""
+        return str(self._head.id)
 
     @property
     def name(self) -> str:
@@ -92,10 +105,30 @@ class Workspace:
         versions = card.versions if isinstance(card, CardFile) else (card,)
         if isinstance(card, CardFile) and cases is None:
             cases = card.cases
-        numbers = [self.api.cards.save(version).version for version in versions]
+        origin = here()
+        numbers = [self.api.cards.save(version, origin).version for version in versions]
         if cases is not None:
             self.api.cases.replace(versions[-1].name, as_cases(cases))
         return structs.replace(versions[-1], version=numbers[-1])
+
+    def origin(self, card: str, version: int | str = LATEST) -> Origin:
+        """Return which notebook and cell made a version of a card, as far as that is known.
+
+        Args:
+            version: Its number, or a label.
+
+        Raises:
+            NotFound: There is none.
+        """
+        return Origin.of(self.api.versions.get(card, version).value)
+
+    def history(self, card: str) -> History:
+        """Return the versions of a card with where they came from, newest first.
+
+        Raises:
+            NotFound: There is no such card.
+        """
+        return History(reversed([Origin.of(saved) for saved in self.api.versions.list(card)]))
 
     def cases(self, card: str, *, trust: bool = False) -> list[Case]:
         """Return the cases of a card.
@@ -122,6 +155,8 @@ class Workspace:
         embedder: str | None = None,
         name: str = "",
         priority: Priority = "medium",
+        budget_usd: float | str | Decimal | None = None,
+        reuse: bool = False,
     ) -> RunHandle:
         """Start a run on the server and follow it. It goes on when this kernel ends.
 
@@ -133,10 +168,16 @@ class Workspace:
             judge: Model that judges where an assertion needs one; several are a panel.
             embedder: Model that makes vectors where an assertion needs them.
             priority: ``high``, ``medium`` or ``low``: whether workers turn to it before or after others.
+            budget_usd: Most that it may spend, judges included; every model needs a price then.
+            reuse: Return the newest run that asks the same and judges it alike, unless it failed or was cancelled; the
+                handle's ``reused`` says so.
 
         Raises:
             PromptCardError: The server refuses, for example because a case does not fit.
         """
+        # Here, because whoever only reads cards does without the engine.
+        from promptcard_ext.kernel.run import as_money
+
         if isinstance(card, Card):
             versions, card = versions or ([card.version] if card.version else ()), card.name
         spec = RunSpec(
@@ -151,6 +192,9 @@ class Workspace:
             embedder=embedder,
             name=name,
             priority=priority,
+            budget_usd=as_money(budget_usd),
+            reuse=reuse,
+            provenance=here(),
         )
         return self._handle(self.api.runs.start(spec))
 
@@ -169,6 +213,8 @@ class Workspace:
             loop.submit(asyncio.to_thread(self.api.runs.cancel, run_id))
 
         handle = RunHandle(run.name, run.counts.total, cancel, id=run_id)
+        handle.reused, handle.workspace_id = run.reused, self.id
+        handle.card_versions = {str(version.id): version.label for version in run.plan.versions}
         loop.submit(_follow(handle, self.api, run_id))
         return handle
 
