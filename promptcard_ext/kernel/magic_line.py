@@ -46,6 +46,9 @@ class MagicParser(argparse.ArgumentParser):
             words = shlex.split(line)
         except ValueError:
             self.error("a quotation mark is not closed")
+        if {"-h", "--help"} & set(words):
+            # Parsing would first write the usage anew, and take one percent sign of two.
+            self.print_help()
         return self.parse_intermixed_args(words)
 
 
