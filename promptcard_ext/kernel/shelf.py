@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec import structs
 
+from promptcard_ext.client.discovery import find_server
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.contract.cases import BulkCases
@@ -19,7 +21,7 @@ from promptcard_ext.kernel import workspace as workspaces
 from promptcard_ext.kernel.handle import RunHandle
 from promptcard_ext.kernel.listing import CardLine, RunLine
 from promptcard_ext.kernel.provenance import here
-from promptcard_ext.kernel.workspace import Workspace, connect
+from promptcard_ext.kernel.workspace import Workspace, opened
 
 MAX_NAMED = 500
 
@@ -247,7 +249,10 @@ class Place:
 
     def __init__(self) -> None:
         self._local = KernelShelf()
-        self._connected: tuple[Workspace, WorkspaceShelf] | None = None
+        # Guards the rest: completion asks from another thread. Held while a server is looked for.
+        self._lock = threading.Lock()
+        self._found: Workspace | None = None
+        self._shelf: tuple[Workspace, WorkspaceShelf] | None = None
         self._alone = False
 
     def shelf(self) -> Shelf:
@@ -256,17 +261,22 @@ class Place:
         Raises:
             PromptCardError: There is a server, and it cannot be used.
         """
-        if workspaces.latest is None and not self._alone:
-            try:
-                connect()
-            except Unavailable as error:
-                # A Jupyter server without us is as good as none; one that is ours and away is not, nor one that
-                # somebody has named: what was meant for it must not end up here.
-                if error.code not in ("server_not_found", "no_extension") or os.environ.get("PROMPTCARDS_URL"):
-                    raise
-                self._alone = True
-        if workspaces.latest is None:
-            return self._local
-        if self._connected is None or self._connected[0] is not workspaces.latest:
-            self._connected = (workspaces.latest, WorkspaceShelf(workspaces.latest))
-        return self._connected[1]
+        with self._lock:
+            if workspaces.latest is None and self._found is None and not self._alone:
+                self._look()
+            workspace = workspaces.latest or self._found
+            if workspace is None:
+                return self._local
+            if self._shelf is None or self._shelf[0] is not workspace:
+                self._shelf = (workspace, WorkspaceShelf(workspace))
+            return self._shelf[1]
+
+    def _look(self) -> None:
+        try:
+            self._found = opened(find_server())
+        except Unavailable as error:
+            # A Jupyter server without us is as good as none; one that is ours and away is not, nor one that somebody
+            # has named: what was meant for it must not end up here.
+            if error.code not in ("server_not_found", "no_extension") or os.environ.get("PROMPTCARDS_URL"):
+                raise
+            self._alone = True

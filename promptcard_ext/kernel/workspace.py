@@ -51,14 +51,19 @@ def connect(url: str | None = None, token: str = "", workspace: str = "personal"
         Unavailable: There is no server, or it does not answer.
         NotFound: There is no such workspace.
     """
-    session = Session(Address(url.rstrip("/") + "/", token) if url else find_server(), exchange=True)
     global latest
+    latest = opened(Address(url.rstrip("/") + "/", token) if url else find_server(), workspace)
+    return latest
+
+
+def opened(address: Address, workspace: str = "personal") -> Workspace:
+    """Return a workspace at an address; raises as `connect` does."""
+    session = Session(address, exchange=True)
     try:
-        latest = Workspace(WorkspaceApi(session, workspace))
+        return Workspace(WorkspaceApi(session, workspace))
     except BaseException:
         session.close()
         raise
-    return latest
 
 
 class Workspace:
