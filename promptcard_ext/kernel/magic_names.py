@@ -99,13 +99,13 @@ class Completion:
     def attach(self, shell: InteractiveShell) -> None:
         """Let IPython ask us; what we answer is all that it offers, so that nothing slower is asked."""
 
-        @completion_matcher(identifier=_IDENTIFIER, api_version=2, priority=200)
         def matcher(context: CompletionContext) -> SimpleMatcherResult:
             word, found = self.offers(context.full_text, context.cursor_line, context.cursor_position)
             completions = [SimpleCompletion(text, type="promptcard") for text in found]
             return SimpleMatcherResult(completions=completions, matched_fragment=word, suppress=True, ordered=True)
 
-        _completer(shell).custom_matchers.append(matcher)
+        made = completion_matcher(identifier=_IDENTIFIER, api_version=2, priority=200)(matcher)
+        _completer(shell).custom_matchers.append(made)
 
     @staticmethod
     def detach(shell: InteractiveShell) -> None:

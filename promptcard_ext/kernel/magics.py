@@ -23,6 +23,7 @@ from promptcard_ext.kernel.magic_names import Completion
 from promptcard_ext.kernel.shelf import Place, Wanted
 
 Use = TypeVar("Use", bound=Callable[..., Any])
+Made = TypeVar("Made")
 
 
 def _helpful(parser: Callable[[], MagicParser]) -> Callable[[Use], Use]:
@@ -48,7 +49,7 @@ class PromptCardMagics(Magics):
     """Cards, cases and runs as magics of a notebook."""
 
     def __init__(self, shell: InteractiveShell) -> None:
-        super().__init__(shell)  # type: ignore[no-untyped-call]
+        super().__init__(shell)
         self._place = Place()
         self.completion = Completion(self._place)
 
@@ -106,7 +107,7 @@ class PromptCardMagics(Magics):
 
     @_helpful(magic_line.cards_parser)
     @line_magic
-    def cards(self, line: str) -> CardList | None:
+    def cards(self, line: str) -> object:
         """List the cards."""
         asked = magic_line.cards_parser().read(line)
         found = CardList(one for one in self._place.shelf().cards() if one.has(asked.filter))
@@ -114,7 +115,7 @@ class PromptCardMagics(Magics):
 
     @_helpful(magic_line.runs_parser)
     @line_magic
-    def runs(self, line: str) -> RunList | None:
+    def runs(self, line: str) -> object:
         """List the latest runs."""
         asked = magic_line.runs_parser().read(line)
         return self._given(asked.output, RunList(self._place.shelf().runs(max(1, asked.n))))
@@ -123,7 +124,7 @@ class PromptCardMagics(Magics):
         if name is not None:
             self.shell.push({name: value})  # type: ignore[union-attr]
 
-    def _given(self, name: str | None, value: Any) -> Any:
+    def _given(self, name: str | None, value: object) -> object:
         """Return a result for the notebook to show, unless a variable takes it."""
         self._give(name, value)
         return value if name is None else None
@@ -189,7 +190,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _made(fields: dict[str, Any], kind: type[Any], where: str) -> Any:
+def _made(fields: dict[str, Any], kind: type[Made], where: str) -> Made:
     try:
         return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:

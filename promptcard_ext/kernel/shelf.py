@@ -90,7 +90,8 @@ class WorkspaceShelf:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace, self._api = workspace, workspace.api
-        self.where, self.workspace_id = f"workspace '{workspace.name}'", workspace.id
+        self.where = f"workspace '{workspace.name}'"
+        self.workspace_id: str | None = workspace.id
 
     def save(self, card: Card) -> Kept:
         """Save a card as its next version, unless a version has this content."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,6 +70,7 @@ def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cells]:
     yield Cells(shell)
     shell.run_line_magic("unload_ext", "promptcard_ext")
     shell.atexit_operations()
+    atexit.unregister(shell.atexit_operations)
 
 
 def test_a_body_is_taken_as_it_stands(cells: Cells) -> None:
