@@ -221,8 +221,9 @@ class KernelShelf:
             [card.content_hash], wanted.models, cases,
             repeats=wanted.repeats, judges=wanted.judges, embedder=wanted.embedder,
         )  # fmt: skip
-        for known, _, _, earlier in reversed(self._runs):
-            if not wanted.again and known == same and earlier.status not in ("failed", "cancelling", "cancelled"):
+        for known, name, _, earlier in reversed(self._runs):
+            useful = earlier.status not in ("failed", "cancelling", "cancelled")
+            if not wanted.again and (known, name) == (same, card.name) and useful:
                 earlier.reused = True
                 return earlier
         run = start(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from promptcard_ext.client.api import WorkspaceApi
+from promptcard_ext.core.card import NAME
+from promptcard_ext.core.contract.runs import RunOut
 from promptcard_ext.core.errors import FileError, NotFound
 from promptcard_ext.interchange.yaml_document import read_text
 from promptcard_ext.kernel import manifests
@@ -18,6 +21,9 @@ from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.kernel.workspace import Workspace, connect
 
 MAX_BYTES = 200_000_000
+# A notebook may come from anybody: nothing but this becomes part of an address.
+_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _PROBLEMS = {
     "edited": "what it shows was changed after it was made",
     "numbers": "the store says something else",
@@ -104,8 +110,7 @@ def verify_notebook(path: str | Path | None = None, *, workspace: Workspace | No
             code="notebook_unknown",
         )
     outputs = [*_outputs(found)]
-    stored = any(isinstance(output.manifest.get("workspace"), str) for output in outputs)
-    if workspace is None and stored:
+    if workspace is None and any(output.workspace for output in outputs):
         workspace = workspaces.latest or connect()
     return _Verifier(found, outputs, workspace).verification()
 
@@ -115,6 +120,21 @@ class _Output(NamedTuple):
     cell_id: str
     data: dict[str, Any]
     manifest: dict[str, Any]
+
+    @property
+    def workspace(self) -> str | None:
+        """Id of the workspace; None for what was never on a server, and for what is no id."""
+        given = self.manifest.get("workspace")
+        return given if isinstance(given, str) and _is_id(given) else None
+
+    @property
+    def versions(self) -> Iterator[tuple[str, str, int]]:
+        """Id, card and number of the versions that are shown."""
+        given = self.manifest.get("versions")
+        for version_id, label in given.items() if isinstance(given, dict) else ():
+            name, _, number = label.rpartition("@") if isinstance(label, str) else ("", "", "")
+            if NAME.fullmatch(name) and _NUMBER.fullmatch(number):
+                yield version_id, name, int(number)
 
 
 def _outputs(path: Path) -> Iterator[_Output]:
@@ -136,7 +156,7 @@ class _Verifier:
     def __init__(self, path: Path, outputs: list[_Output], workspace: Workspace | None) -> None:
         self._path, self._outputs, self._workspace = path, outputs, workspace
         self._flags: list[Flag] = []
-        self._runs: dict[tuple[str, str], Any] = {}
+        self._runs: dict[tuple[str, str], RunOut | None] = {}
         self._latest: dict[tuple[str, str], int] = {}
 
     def verification(self) -> Verification:
@@ -145,11 +165,11 @@ class _Verifier:
         for output in self._outputs:
             if output.manifest.get("shown") != manifests.shown_hash(output.data):
                 self._flag(output, "edited")
-            place, run_id = output.manifest.get("workspace"), output.manifest.get("run")
-            if not isinstance(place, str):
+            place, run_id = output.workspace, output.manifest.get("run")
+            if place is None:
                 unchecked += 1
-            elif isinstance(run_id, str):
-                self._check_run(output, place, run_id)
+            elif run_id is not None:
+                self._check_run(output, place, str(run_id))
             else:
                 self._check_versions(output, place)
         self._check_newest()
@@ -168,10 +188,7 @@ class _Verifier:
     def _check_run(self, output: _Output, place: str, run_id: str) -> None:
         key = (place, run_id)
         if key not in self._runs:
-            try:
-                self._runs[key] = self._api(place).runs.get(run_id)
-            except NotFound:
-                self._runs[key] = None
+            self._runs[key] = self._run(place, run_id)
         run = self._runs[key]
         if run is None:
             self._flag(output, "gone", f"run {run_id:.60}")
@@ -184,28 +201,30 @@ class _Verifier:
         if differing:
             self._flag(output, "numbers", "; ".join(differing))
 
+    def _run(self, place: str, run_id: str) -> RunOut | None:
+        try:
+            return self._api(place).runs.get(run_id) if _is_id(run_id) else None
+        except NotFound:
+            return None
+
     def _check_versions(self, output: _Output, place: str) -> None:
-        for version_id, label in _versions(output):
-            name, _, number = label.rpartition("@")
+        for version_id, name, number in output.versions:
             try:
                 found = str(self._api(place).versions.get(name, number).value.id)
             except NotFound:
                 found = ""
             if found != version_id:
-                self._flag(output, "gone", f"card version {label:.150}")
+                self._flag(output, "gone", f"card version {name}@{number}")
 
     def _check_newest(self) -> None:
         """Flag what shows the newest version in this notebook of a card that has a newer one in the store."""
         newest: dict[tuple[str, str], int] = {}
         shown: list[tuple[_Output, tuple[str, str], int]] = []
         for output in self._outputs:
-            place = output.manifest.get("workspace")
-            for _, label in _versions(output) if isinstance(place, str) else ():
-                name, _, number = label.rpartition("@")
-                if number.isascii() and number.isdecimal() and len(number) < 10:
-                    key = (str(place), name)
-                    newest[key] = max(newest.get(key, 0), int(number))
-                    shown.append((output, key, int(number)))
+            for _, name, number in output.versions if output.workspace else ():
+                key = (str(output.workspace), name)
+                newest[key] = max(newest.get(key, 0), number)
+                shown.append((output, key, number))
         for output, key, version in shown:
             latest = self._latest_of(key)
             if version == newest[key] and latest > version:
@@ -221,8 +240,5 @@ class _Verifier:
         return self._latest[key]
 
 
-def _versions(output: _Output) -> Iterator[tuple[str, str]]:
-    versions = output.manifest.get("versions")
-    for version_id, label in versions.items() if isinstance(versions, dict) else ():
-        if isinstance(label, str):
-            yield version_id, label
+def _is_id(text: str) -> bool:
+    return _ID.fullmatch(text) is not None

@@ -102,7 +102,7 @@ def create(scope: Scope, spec: RunSpec) -> RunOut:
         [v.content_hash for v in chosen], spec.models, [case for _, case in picked],
         repeats=spec.repeats, judges=spec.judges, embedder=spec.embedder,
     )  # fmt: skip
-    if spec.reuse and (earlier := _newest_like(scope, same)) is not None:
+    if spec.reuse and (earlier := _newest_like(scope, head.id, same)) is not None:
         return replace(run_out(earlier), reused=True)
     name = spec.name or " vs ".join(v.card.label for v in chosen)
     money = Money(check_amount(spec.budget_usd), spec.on_unknown)
@@ -114,9 +114,10 @@ def create(scope: Scope, spec: RunSpec) -> RunOut:
     return replace(get(scope, str(run_id)), exceeds=exceeds)
 
 
-def _newest_like(scope: Scope, same: str) -> Any:
-    """Return the row of the newest run of this fingerprint that has come, or will come, to its end; or None."""
-    found = (runs.c.workspace_id == scope.workspace_id, runs.c.fingerprint == same)
+def _newest_like(scope: Scope, card_id: UUID, same: str) -> Any:
+    """Return the row of a card's newest run of this fingerprint that has come, or will come, to its end; or None."""
+    # Another card may have the same content; its runs are its own.
+    found = (runs.c.workspace_id == scope.workspace_id, runs.c.card_id == card_id, runs.c.fingerprint == same)
     useless = ("failed", "cancelling", "cancelled")
     statement = sa.select(runs).where(*found, runs.c.status.not_in(useless)).order_by(runs.c.created_at.desc())
     return scope.connection.execute(statement.limit(1)).one_or_none()

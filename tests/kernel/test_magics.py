@@ -57,20 +57,28 @@ class Cells:
             ]
 
 
+@pytest.fixture(scope="module")
+def shell() -> Iterator[InteractiveShell]:
+    shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
+    yield shell
+    shell.atexit_operations()
+    atexit.unregister(shell.atexit_operations)
+
+
 @pytest.fixture
-def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cells]:
+def cells(shell: InteractiveShell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cells]:
     """An IPython with our extension, and no server to be found."""
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("PROMPTCARDS_PROVENANCE", "off")
     for name in ("PROMPTCARDS_URL", "JPY_PARENT_PID", "JUPYTERHUB_API_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(workspaces, "latest", None)
-    shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
+    known = set(shell.user_ns)
     shell.run_line_magic("load_ext", "promptcard_ext")
     yield Cells(shell)
     shell.run_line_magic("unload_ext", "promptcard_ext")
-    shell.atexit_operations()
-    atexit.unregister(shell.atexit_operations)
+    for name in set(shell.user_ns) - known:
+        del shell.user_ns[name]
 
 
 def test_a_body_is_taken_as_it_stands(cells: Cells) -> None:
@@ -168,6 +176,14 @@ def test_a_card_is_run_and_the_same_is_not_run_twice(cells: Cells) -> None:
     assert cells["run"] is not first
     assert len(cells.good("%runs")) == 5
     assert len(cells.good("%runs 2")) == 2
+
+
+def test_another_card_with_the_same_content_is_run_by_itself(cells: Cells) -> None:
+    cells.good(CARD, CASE, RUN)
+    first = cells["run"]
+    cells.good(*(cell.replace("greet", "other") for cell in (CARD, CASE, RUN)))
+    assert cells["run"] is not first
+    assert [result.card for result in cells["run"].results()] == ["other"]
 
 
 def test_models_left_out_are_those_of_the_latest_run(cells: Cells) -> None:

@@ -45,6 +45,7 @@ run
 ---
 print("nothing of ours")
 """
+NOBODY = "01980000-0000-7000-8000-000000000000"
 # Numbers of the cells, from 1, that show the version and the run.
 VERSION, RUN = 2, (5, 6)
 
@@ -213,7 +214,9 @@ def test_a_run_or_a_version_that_is_not_there_is_flagged(
             "run": "../cards",
             "versions": {"a": "../b@1", "c": 3, "d": "@", "e": "x@" + "9" * 99},
         },
-        {"workspace": "personal", "run": "\ud800\u202e<b>", "versions": {}, "numbers": {"total": {"x": 1}}},
+        {"workspace": NOBODY, "run": "\ud800\u202e<b>", "versions": {}, "numbers": {"total": {"x": 1}}},
+        {"workspace": NOBODY, "run": NOBODY, "versions": {"\ud800": "greet@1"}},
+        {"workspace": NOBODY, "run": None, "versions": {"x\u202e": "greet@1", "y": "../b@1"}},
     ],
 )
 def test_whatever_a_manifest_says_the_notebook_is_gone_through(
