@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from promptcard_ext.client.discovery import Address
 from tests.browser.conftest import ARTEFACTS
@@ -94,10 +95,23 @@ def test_what_a_model_wrote_is_dead_in_the_live_table_and_in_the_static_one(
     expect(page.get_by_text("Saving completed")).to_be_visible()
 
 
-def test_without_a_kernel_the_saved_notebook_still_shows_its_results(lab: Address, page: Page) -> None:
-    for path in ("api/sessions", "api/kernels"):
-        page.route(f"**/{path}**", lambda route: route.abort())
-    page.goto(f"{lab.url}lab/tree/{HOSTILE}?token={lab.token}&reset")
+def refuse_kernels(page: Page) -> None:
+    """Let no kernel start, and close what JupyterLab has to say about that."""
+
+    def answer(route: Route) -> None:
+        if route.request.method == "POST":
+            route.fulfill(status=500, json={"message": "There is no kernel today.", "traceback": ""})
+        else:
+            route.continue_()
+
+    page.route("**/api/sessions*", answer)
+    page.add_locator_handler(page.locator(".jp-Dialog"), lambda: page.keyboard.press("Escape"))
+
+
+def test_without_a_kernel_the_saved_notebook_still_shows_its_results(lab: Address, page: Page, folder: Path) -> None:
+    shutil.copy(folder / HOSTILE, folder / "reopened.ipynb")
+    refuse_kernels(page)
+    page.goto(f"{lab.url}lab/tree/reopened.ipynb?token={lab.token}&reset")
     static = page.locator(".jp-CodeCell").last.locator(".pc-run")
     expect(static.get_by_text(f"completed · {len(PAYLOADS)} of {len(PAYLOADS)}")).to_be_visible()
     static.get_by_text(f"{len(PAYLOADS)} items").click()

@@ -58,3 +58,5 @@ def served(settings: Settings) -> Iterator[Served]:
         session = Session(Address(told["url"], told["token"]), exchange=True)
         yield Served(settings.home, env, told["token"], Workspace(WorkspaceApi(session, "personal")))
         session.close()
+        # Its workers, too: one that was killed with it may only just have been started.
+        server.stop()
