@@ -30,11 +30,11 @@ def test_models_are_compared_and_the_saved_notebook_is_true(served: Served, tmp_
     book = served.execute(source, tmp_path)
     outputs = outputs_of(book)
     shown = outputs["run"][0].data
-    assert "174 of 174" in shown["text/html"]
+    assert "116 of 116" in shown["text/html"]
     assert not [kind for kind in shown if "widget" in kind]
     for chart in ("rates", "latencies"):
         assert any("vega" in kind for kind in outputs[chart][0].data)
-    assert outputs["costs"][0].data["text/plain"].count("simulated:") == 3
+    assert outputs["costs"][0].data["text/plain"].count("simulated:") == 2
     text = json.dumps(book)
     assert served.token not in text
     assert "cdn.jsdelivr" not in text
@@ -43,7 +43,7 @@ def test_models_are_compared_and_the_saved_notebook_is_true(served: Served, tmp_
     nbformat.write(book, path)
     assert verify_notebook(path, workspace=served.workspace).ok
     page, _ = HTMLExporter(embed_images=False).from_notebook_node(book)
-    assert "174 of 174" in page
+    assert "116 of 116" in page
 
 
 @pytest.fixture
