@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from promptcard_ext.kernel.comparison import compare
     from promptcard_ext.kernel.regrade import regrade
     from promptcard_ext.kernel.run import run
+    from promptcard_ext.kernel.verification import verify_notebook
     from promptcard_ext.kernel.workspace import connect
     from promptcard_ext.registry.default import get
     from promptcard_ext.widgets.card_editor import edit
@@ -59,6 +60,7 @@ __all__ = [
     "regrade",
     "run",
     "starter_cards",
+    "verify_notebook",
 ]
 
 _WHERE = {
@@ -85,13 +87,12 @@ _WHERE = {
     "regrade": "kernel.regrade",
     "run": "kernel.run",
     "starter_cards": "interchange.starters",
+    "verify_notebook": "kernel.verification",
 }
 # Modules that are of use as a whole. This one gives every data frame ``df.pc``.
 _MODULES = {"frames": "interchange.case_frames"}
 # These show live views; inside a kernel the widgets are made known when one of them is first used.
-_LIVE = frozenset({"connect", "edit", "regrade", "run"})
-_LIVE = frozenset({"compare", "connect", "regrade", "run"})
-_LIVE = frozenset({"attach", "connect", "regrade", "run"})
+_LIVE = frozenset({"attach", "compare", "connect", "edit", "edit_cases", "regrade", "run"})
 
 
 def __getattr__(name: str) -> Any:
@@ -118,12 +119,14 @@ def _offer_widgets() -> None:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Make Prompt Cards ready in a notebook (``%load_ext promptcard_ext``): ``pc``, ``df.pc`` and the live views."""
+    """Make Prompt Cards ready in a notebook (``%load_ext promptcard_ext``): ``pc``, ``df.pc``, live views and magics."""
     import_module(f"{__name__}.widgets")
     import_module(f"{__name__}.{_MODULES['frames']}")
+    import_module(f"{__name__}.kernel.magics").load(shell)
     shell.push({"pc": import_module(__name__)})
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Take ``pc`` back (``%unload_ext promptcard_ext``)."""
+    """Take ``pc`` and the magics back (``%unload_ext promptcard_ext``)."""
+    import_module(f"{__name__}.kernel.magics").unload(shell)
     shell.drop_by_id({"pc": import_module(__name__)})

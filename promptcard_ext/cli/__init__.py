@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from promptcard_ext._version import __version__
-from promptcard_ext.cli import answers, demo, estimate, lint, models, regrade, run, runs, transfer
+from promptcard_ext.cli import answers, demo, estimate, lint, models, regrade, run, runs, transfer, verify
 from promptcard_ext.core.errors import PromptCardError, SetupError
 
 # Errors of a run that are mistakes of whoever started it.
@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"promptcards {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (run, regrade, estimate, lint, transfer, runs, answers, models, demo):
+    for module in (run, regrade, estimate, lint, transfer, runs, answers, verify, models, demo):
         module.add(commands)
     for entry in metadata.entry_points(group="promptcards.commands"):
         entry.load()(commands)

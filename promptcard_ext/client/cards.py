@@ -14,12 +14,14 @@ from promptcard_ext.core.contract.cards import (
     CardHead,
     CardPatch,
     CardQuery,
+    CardToSave,
     FetchQuery,
     RegisteredCard,
     Saved,
     SearchQuery,
 )
 from promptcard_ext.core.contract.page import Page
+from promptcard_ext.core.contract.provenance import Provenance
 
 
 class Cards(Noun):
@@ -42,9 +44,17 @@ class Cards(Noun):
         """Yield cards that have all words of ``text``, the best first, at most 1,000."""
         return self._pages(Page[CardFound], "search", query=SearchQuery(text, limit=100))
 
-    def save(self, card: Card) -> Saved:
-        """Save a card as its next version, unless a version has this content already."""
-        return self._read(Saved, "POST", "cards", body=card, once=True)
+    def save(self, card: Card, provenance: Provenance | None = None) -> Saved:
+        """Save a card as its next version, unless a version has this content already.
+
+        Args:
+            provenance: Where it was made; kept with a new version.
+        """
+        body: Card = card
+        if provenance is not None:
+            fields = {name: getattr(card, name) for name in Card.__struct_fields__}
+            body = CardToSave(**fields, provenance=provenance)
+        return self._read(Saved, "POST", "cards", body=body, once=True)
 
     def get(self, card: Ref) -> Tagged[CardHead]:
         """Return a card without its content."""

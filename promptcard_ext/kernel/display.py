@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from promptcard_ext.kernel import flips_html, loop  # noqa: F401  Flip tables become tables.
+from promptcard_ext.kernel import flips_html, loop, manifests  # noqa: F401  Flip tables become tables.
+from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.kernel.static_html import run_html
 
 if TYPE_CHECKING:
@@ -59,6 +60,24 @@ def show(data: dict[str, Any], metadata: dict[str, Any] | None = None) -> None:
     display(data, metadata=metadata or {}, raw=True)  # type: ignore[no-untyped-call]
 
 
+def show_note(text: str, *, workspace_id: str | None = None, version_id: str | None = None, label: str = "") -> None:
+    """Display a line of text.
+
+    Args:
+        workspace_id, version_id, label: The card version of a workspace that it tells of, when it does.
+    """
+    if not _in_ipython():
+        print(harmless(text))  # noqa: T201  What was asked for in plain Python.
+        return
+    from IPython.display import display
+
+    data = {"text/plain": harmless(text)}
+    metadata = {}
+    if version_id is not None:
+        metadata[manifests.KEY] = manifests.card_manifest(workspace_id, version_id, label, data)
+    display(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
+
+
 class _Shown:
     """One output of a run. It becomes static when somebody has waited for the end.
 
@@ -87,10 +106,11 @@ class _Shown:
 
     def _bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         data = {"text/plain": repr(self._run), "text/html": run_html(self._run)}
+        own = {manifests.KEY: manifests.run_manifest(self._run, data)}
         if self._view is None:
-            return data, {}
+            return data, own
         live, metadata = self._view.mimebundle()
-        return live | data, metadata
+        return live | data, metadata | own
 
     def _on_change(self) -> None:
         if self._run.finished:

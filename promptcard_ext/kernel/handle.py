@@ -47,6 +47,9 @@ class RunHandle:
         name: What to call it.
         error: Why it failed, once ``status`` is ``failed``.
         reason: Why it was stopped before its end: ``cancelled`` or ``deadline``.
+        reused: Whether it was there already, and was returned because it asks the same as what was wanted.
+        workspace_id: Id of its workspace on the server.
+        card_versions: Labels of the card versions of a run on the server, by the versions' ids.
         kept_as: Id of the folder on this machine that keeps it, when one does.
         setup: What it runs and how, for a run in this process.
         log: Its results; they are on disk, so that their number does not matter.
@@ -77,6 +80,9 @@ class RunHandle:
         self.error: Any = None
         self.reason: str | None = None
         self.kept_as: str | None = None
+        self.reused = False
+        self.workspace_id: str | None = None
+        self.card_versions: dict[str, str] = {}
         self.log = ResultsLog() if log is None else log
         self._cancel, self._control = cancel, control
         # Guards everything below; `_changed` wakes those who wait. Held only for bookkeeping, never while calling out.

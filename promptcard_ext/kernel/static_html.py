@@ -94,7 +94,8 @@ def _summary_row(row: SummaryRow, traits: Traits, *, priced: bool) -> list[str]:
         *(f"{number:,}" for number in (counts.passed, counts.failed, counts.errored, counts.unscored)),
         ms(row.p50_ms),
         ms(row.p95_ms),
-        *([esc(row.cost_text)] if priced else []),
+        # How much of it is priced stands in a line of its own, or the column would be the widest.
+        *([esc(row.cost_text).replace(" (", "<br>(", 1)] if priced else []),
     ]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -33,8 +34,13 @@ from promptcard_ext.kernel import loop
 from promptcard_ext.kernel.case_editor import CaseEditor
 from promptcard_ext.kernel.editor import Editor
 from promptcard_ext.kernel.handle import FINAL, RunHandle
+from promptcard_ext.kernel.origin import History, Origin
+from promptcard_ext.kernel.provenance import here
 from promptcard_ext.kernel.run_shape import RunShape
 from promptcard_ext.kernel.server_keeper import ServerKeeper, as_case
+
+latest: Workspace | None = None
+"""What `connect` returned last: the magics work in it."""
 
 
 def connect(url: str | None = None, token: str = "", workspace: str = "personal") -> Workspace:
@@ -51,7 +57,14 @@ def connect(url: str | None = None, token: str = "", workspace: str = "personal"
         Unavailable: There is no server, or it does not answer.
         NotFound: There is no such workspace.
     """
-    session = Session(Address(url.rstrip("/") + "/", token) if url else find_server(), exchange=True)
+    global latest
+    latest = opened(Address(url.rstrip("/") + "/", token) if url else find_server(), workspace)
+    return latest
+
+
+def opened(address: Address, workspace: str = "personal") -> Workspace:
+    """Return a workspace at an address; raises as `connect` does."""
+    session = Session(address, exchange=True)
     try:
         return Workspace(WorkspaceApi(session, workspace))
     except BaseException:
@@ -65,6 +78,11 @@ class Workspace:
     def __init__(self, api: WorkspaceApi) -> None:
         self.api = api
         self._head = Workspaces(api.session).get(api.workspace).value
+
+    @property
+    def id(self) -> str:
+        """Id of the workspace."""
+        return str(self._head.id)
 
     @property
     def name(self) -> str:
@@ -106,7 +124,8 @@ class Workspace:
         versions = card.versions if isinstance(card, CardFile) else (card,)
         if isinstance(card, CardFile) and cases is None:
             cases = card.cases
-        numbers = [self.api.cards.save(version).version for version in versions]
+        origin = here()
+        numbers = [self.api.cards.save(version, origin).version for version in versions]
         if cases is not None:
             self.api.cases.replace(versions[-1].name, as_cases(cases))
         return structs.replace(versions[-1], version=numbers[-1])
@@ -120,6 +139,25 @@ class Workspace:
         # The editor lies above this layer, and is loaded when it is asked for.
         editor: Editor = import_module("promptcard_ext.widgets.card_editor").edit(card, workspace=self)
         return editor
+
+    def origin(self, card: str, version: int | str = LATEST) -> Origin:
+        """Return which notebook and cell made a version of a card, as far as that is known.
+
+        Args:
+            version: Its number, or a label.
+
+        Raises:
+            NotFound: There is none.
+        """
+        return Origin.of(self.api.versions.get(card, version).value)
+
+    def history(self, card: str) -> History:
+        """Return the versions of a card with where they came from, newest first.
+
+        Raises:
+            NotFound: There is no such card.
+        """
+        return History(reversed([Origin.of(saved) for saved in self.api.versions.list(card)]))
 
     def cases(self, card: str, *, trust: bool = False) -> list[Case]:
         """Return the cases of a card.
@@ -159,6 +197,8 @@ class Workspace:
         embedder: str | None = None,
         name: str = "",
         priority: Priority = "medium",
+        budget_usd: float | str | Decimal | None = None,
+        reuse: bool = False,
     ) -> RunHandle:
         """Start a run on the server and follow it. It goes on when this kernel ends.
 
@@ -170,10 +210,16 @@ class Workspace:
             judge: Model that judges where an assertion needs one; several are a panel.
             embedder: Model that makes vectors where an assertion needs them.
             priority: ``high``, ``medium`` or ``low``: whether workers turn to it before or after others.
+            budget_usd: Most that it may spend, judges included; every model needs a price then.
+            reuse: Return the newest run that asks the same and judges it alike, unless it failed or was cancelled; the
+                handle's ``reused`` says so.
 
         Raises:
             PromptCardError: The server refuses, for example because a case does not fit.
         """
+        # Here, because whoever only reads cards does without the engine.
+        from promptcard_ext.kernel.run import as_money
+
         if isinstance(card, Card):
             versions, card = versions or ([card.version] if card.version else ()), card.name
         spec = RunSpec(
@@ -188,6 +234,9 @@ class Workspace:
             embedder=embedder,
             name=name,
             priority=priority,
+            budget_usd=as_money(budget_usd),
+            reuse=reuse,
+            provenance=here(),
         )
         return self._handle(self.api.runs.start(spec))
 
@@ -211,6 +260,8 @@ class Workspace:
             until = run.finished_at or datetime.now(UTC)
             handle.reckon_from((until - run.started_at).total_seconds(), ended=run.finished_at is not None)
         handle.feed(status=_live(run.status))
+        handle.reused, handle.workspace_id = run.reused, self.id
+        handle.card_versions = {str(version.id): version.label for version in run.plan.versions}
         loop.submit(_follow(handle, self.api, run_id))
         return handle
 

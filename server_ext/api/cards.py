@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from promptcard_ext.core.card import Card
 from promptcard_ext.core.contract.cards import (
     LATEST,
     CardFound,
     CardHead,
     CardPatch,
     CardQuery,
+    CardToSave,
     FetchQuery,
     RegisteredCard,
     Saved,
@@ -31,14 +31,14 @@ def list_cards(call: Call) -> Question[Page[CardHead]]:
     return cards.listed(call.glance, call.query)
 
 
-@operations.post(CARDS, action="prompt:create", body=Card, answer=Saved, status=201, also=(200,), idempotent=True)
+@operations.post(CARDS, action="prompt:create", body=CardToSave, answer=Saved, status=201, also=(200,), idempotent=True)
 def save_card(call: Call) -> Saved:
     """Save a card as its next version.
 
     201 when there is a new version, 200 when one had this content already. Title, description and tags belong to the
     card and not to the version; they are taken over in any case. An archived card is in use again.
     """
-    saved = cards.save_version(call.scope, call.body)
+    saved = cards.save_version(call.scope, call.body, call.body.provenance)
     call.status = 201 if saved.created else 200
     return saved
 

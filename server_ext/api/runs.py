@@ -30,14 +30,26 @@ def list_runs(call: Call) -> Page[RunOut]:
     return runs.list_runs(call.scope, call.query)
 
 
-@operations.post(RUNS, action="test:execute", body=RunSpec, answer=RunOut, status=201, idempotent=True, refuses=(402,))
+@operations.post(
+    RUNS,
+    action="test:execute",
+    body=RunSpec,
+    answer=RunOut,
+    status=201,
+    also=(200,),
+    idempotent=True,
+    refuses=(402,),
+)
 def create_run(call: Call) -> RunOut:
     """Start a run.
 
-    Every prompt is rendered and every assertion read before the answer; workers do the rest.
+    Every prompt is rendered and every assertion read before the answer; workers do the rest. 200 when `reuse` was set
+    and an earlier run, which is the answer, asks the same.
     """
     call.after_commit.append(call.server.relay.wake)
-    return runs.create(call.scope, call.body)
+    run = runs.create(call.scope, call.body)
+    call.status = 200 if run.reused else 201
+    return run
 
 
 @operations.get(RUN, action="test:read", answer=RunOut)

@@ -53,10 +53,7 @@ def parameters_of(query: type[Struct]) -> list[dict[str, Any]]:
     """Return the query parameters that a struct stands for."""
     (schema,), components = msgspec.json.schema_components([query], ref_template=_REF)
     own = components[schema["$ref"].rpartition("/")[2]]
-    about: dict[str, str] = {}
-    for kind in reversed(query.__mro__):
-        if issubclass(kind, Struct):
-            about |= _encoded(kind, read_docstring(kind.__doc__))
+    about = _about(query)
     found = []
     for name, schema in own["properties"].items():
         parameter = {"name": name, "in": "query", "required": name in own.get("required", ())}
@@ -64,6 +61,15 @@ def parameters_of(query: type[Struct]) -> list[dict[str, Any]]:
             parameter["description"] = about[name]
         found.append({**parameter, "schema": _without_null(_portable(schema))})
     return found
+
+
+def _about(kind: type[Struct]) -> dict[str, str]:
+    """Return what is said about the fields of a type, in its own docstring or in those of its bases."""
+    about: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if issubclass(base, Struct):
+            about |= _encoded(base, read_docstring(base.__doc__))
+    return about
 
 
 def _encoded(kind: type[Struct], doc: Docstring) -> dict[str, str]:
@@ -75,7 +81,7 @@ def _encoded(kind: type[Struct], doc: Docstring) -> dict[str, str]:
 def _described(schema: dict[str, Any], kind: type[Struct] | None) -> dict[str, Any]:
     """Return a named schema with the docstring of its type shared out among its properties."""
     doc = read_docstring(schema.get("description"))
-    about = doc.fields if kind is None else _encoded(kind, doc)
+    about = doc.fields if kind is None else _about(kind)
     described = {**schema, "title": _name(schema.get("title", ""))}
     described.pop("description", None)
     if doc.text:

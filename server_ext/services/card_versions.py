@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.contract.cards import LATEST, RegisteredCard, SavedVersion, VersionQuery
 from promptcard_ext.core.contract.page import Page
+from promptcard_ext.core.contract.provenance import Provenance
 from server_ext.db.tables import card_labels, card_versions, prompt_cards
 from server_ext.services import paging
 from server_ext.services.card_lookup import head, select_card
@@ -31,6 +32,7 @@ _COLUMNS = (
     card_versions.c.content,
     card_versions.c.content_hash,
     card_versions.c.note,
+    card_versions.c.provenance,
     card_versions.c.created_by,
     card_versions.c.created_at,
 )
@@ -131,7 +133,10 @@ def _chosen(scope: Scope, reference: str, which: str) -> sa.Select[Any]:
 
 
 def _version(row: Any) -> SavedVersion:
-    return SavedVersion(row.id, row.card_id, row.version, _card(row), row.content_hash, row.created_by, row.created_at)
+    return SavedVersion(
+        row.id, row.card_id, row.version, _card(row), row.content_hash, row.created_by, row.created_at,
+        msgspec.convert(row.provenance, Provenance | None),
+    )  # fmt: skip
 
 
 def _card(row: Any) -> Card:

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.contract.cards import CardHead, CardPatch, CardQuery, Saved
 from promptcard_ext.core.contract.page import Page
+from promptcard_ext.core.contract.provenance import Provenance
 from promptcard_ext.core.errors import CardError, NotFound
 from server_ext.db.reads import Question, Read, Row
 from server_ext.db.tables import card_labels, card_versions, prompt_cards
@@ -143,12 +144,15 @@ def _change(scope: Scope, card: CardHead, action: str, values: dict[str, Any], *
     return changed
 
 
-def save_version(scope: Scope, card: Card) -> Saved:
+def save_version(scope: Scope, card: Card, provenance: Provenance | None = None) -> Saved:
     """Save ``card`` as the next version; makes the card when there is none of this name.
 
     Content that a version has already makes no other one: that version is returned. Title, description and tags are
     not part of a version and are taken over in any case. What it includes is taken from this workspace and saved with
     it.
+
+    Args:
+        provenance: Where a new version was made.
 
     Raises:
         CardError: It includes a card or version that this workspace does not have (``include_unknown``), or carries
@@ -172,7 +176,7 @@ def save_version(scope: Scope, card: Card) -> Saved:
     ).one_or_none()
     if same is not None:
         return Saved(card_id, same.id, same.version, created=False)
-    version_id = _insert_version(scope, card_id, latest + 1, card, content_hash)
+    version_id = _insert_version(scope, card_id, latest + 1, card, content_hash, provenance)
     audit.record(scope, "card.version_saved", "card", card_id, version=latest + 1, content_hash=content_hash)
     return Saved(card_id, version_id, latest + 1, created=True)
 
@@ -221,7 +225,9 @@ def _head_for_update(scope: Scope, card: Card) -> tuple[UUID, int]:
     return row.id, row.latest_version
 
 
-def _insert_version(scope: Scope, card_id: UUID, version: int, card: Card, content_hash: str) -> UUID:
+def _insert_version(
+    scope: Scope, card_id: UUID, version: int, card: Card, content_hash: str, provenance: Provenance | None
+) -> UUID:
     version_id: UUID = scope.connection.execute(
         sa.insert(card_versions)
         .values(
@@ -231,6 +237,7 @@ def _insert_version(scope: Scope, card_id: UUID, version: int, card: Card, conte
             content=card.content,
             content_hash=content_hash,
             note=card.note,
+            provenance=msgspec.to_builtins(provenance),
             created_by=scope.actor.user_id,
         )
         .returning(card_versions.c.id)

@@ -18,6 +18,7 @@ from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.contract.budgets import RunMoney
 from promptcard_ext.core.contract.page import Page
+from promptcard_ext.core.contract.provenance import Provenance
 from promptcard_ext.core.contract.runs import (
     OnUnknown,
     PlanDocument,
@@ -30,6 +31,7 @@ from promptcard_ext.core.contract.runs import (
 )
 from promptcard_ext.core.engine import check_needs
 from promptcard_ext.core.errors import CardError
+from promptcard_ext.core.fingerprint import fingerprint
 from promptcard_ext.core.matrix import Plan
 from promptcard_ext.providers import model as check_model
 from server_ext.db.tables import outbox, prompt_cards, run_cases, runs, tasks
@@ -62,7 +64,8 @@ class Slice(NamedTuple):
 def create(scope: Scope, spec: RunSpec) -> RunOut:
     """Make a run with its cases, shards and outbox notes; the workers do the rest once this is committed.
 
-    Every prompt is rendered here, so that a mistake shows before the first call.
+    Every prompt is rendered here, so that a mistake shows before the first call. With ``spec.reuse`` it may be an
+    earlier run of the same.
 
     Raises:
         CardError, TemplateError: A case does not fit a version, or a template does not render.
@@ -95,14 +98,29 @@ def create(scope: Scope, spec: RunSpec) -> RunOut:
         priority=spec.priority,
         execution=spec.execution,
     )
+    same = fingerprint(
+        [v.content_hash for v in chosen], spec.models, [case for _, case in picked],
+        repeats=spec.repeats, judges=spec.judges, embedder=spec.embedder,
+    )  # fmt: skip
+    if spec.reuse and (earlier := _newest_like(scope, head.id, same)) is not None:
+        return replace(run_out(earlier), reused=True)
     name = spec.name or " vs ".join(v.card.label for v in chosen)
     money = Money(check_amount(spec.budget_usd), spec.on_unknown)
-    run_id = insert(scope, head.id, name, document, plan.total, money)
+    run_id = insert(scope, head.id, name, document, plan.total, money, fingerprint=same, provenance=spec.provenance)
     _insert_cases(scope, run_id, picked)
     insert_shards(scope, run_id, _slices(plan, shard_items(spec.concurrency)), spec.priority)
     exceeds = reservations.set_aside(scope, run_id, lambda: prepared, document, spec.budget_usd)
     audit.record(scope, "run.created", "run", run_id, card=head.name, total=plan.total, models=spec.models)
     return replace(get(scope, str(run_id)), exceeds=exceeds)
+
+
+def _newest_like(scope: Scope, card_id: UUID, same: str) -> Any:
+    """Return the row of a card's newest run of this fingerprint that has come, or will come, to its end; or None."""
+    # Another card may have the same content; its runs are its own.
+    found = (runs.c.workspace_id == scope.workspace_id, runs.c.card_id == card_id, runs.c.fingerprint == same)
+    useless = ("failed", "cancelling", "cancelled")
+    statement = sa.select(runs).where(*found, runs.c.status.not_in(useless)).order_by(runs.c.created_at.desc())
+    return scope.connection.execute(statement.limit(1)).one_or_none()
 
 
 def _pick(known: list[tuple[UUID, Case]], names: list[str], card: str) -> list[tuple[UUID, Case]]:
@@ -126,6 +144,9 @@ def insert(
     total: int,
     money: Money,
     retry_of: UUID | None = None,
+    *,
+    fingerprint: str | None = None,
+    provenance: Provenance | None = None,
 ) -> UUID:
     """Insert the row of a run with its first event, and tell of it; its cases and shards are the caller's."""
     statement = sa.insert(runs).values(
@@ -140,6 +161,8 @@ def insert(
         budget_usd=money.budget_usd,
         on_unknown=money.on_unknown,
         retry_of=retry_of,
+        fingerprint=fingerprint,
+        provenance=msgspec.to_builtins(provenance),
     )
     run_id: UUID = scope.connection.execute(statement.returning(runs.c.id)).scalar_one()
     run_state.add_event(scope.connection, scope.workspace_id, run_id, 1, "queued", {"total": total})
@@ -285,6 +308,7 @@ def run_out(row: Any) -> RunOut:
         priority=row.priority or row.plan.get("priority", "medium"),
         on_unknown=row.on_unknown,
         money=RunMoney(row.budget_usd, row.ceiling_usd, row.charged_usd, row.held_usd),
+        provenance=msgspec.convert(row.provenance, Provenance | None),
     )
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from promptcard_ext.kernel import display
+from promptcard_ext.kernel import display, manifests
 from tests.kernel.conftest import WIDGET, Notebook
 from tests.widgets.fakes import handle, result
 
@@ -12,7 +12,8 @@ def test_a_running_run_is_shown_live_with_a_static_form_beside_it(notebook: Note
     (shown,) = notebook.shown
     assert set(shown.versions[0]) == {WIDGET, "text/html", "text/plain"}
     assert shown.versions[0]["text/plain"] == repr(run)
-    assert shown.metadata[0] == {WIDGET: {"colab": 1}}
+    manifest = manifests.run_manifest(run, shown.versions[0])
+    assert shown.metadata[0] == {WIDGET: {"colab": 1}, manifests.KEY: manifest}
 
 
 def test_when_somebody_has_waited_the_output_is_static_and_the_view_closed(notebook: Notebook) -> None:

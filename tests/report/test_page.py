@@ -176,3 +176,20 @@ def test_code_is_folded_away_with_what_prepares_it() -> None:
 def test_notes_that_papermill_leaves_are_not_part_of_a_report() -> None:
     cell = nbformat.v4.new_markdown_cell("An exception!", metadata={"tags": ["papermill-error-cell-tag"]})
     assert "An exception!" not in report_html.render(notebook(cell), "x")
+
+
+def test_no_widget_gets_into_a_report(snapshot, simulated, execute) -> None:
+    executed = execute(snapshot(simulated))
+    kinds = {kind for cell in executed.cells for output in cell.get("outputs", ()) for kind in output.get("data", {})}
+    assert "text/html" in kinds
+    assert not [kind for kind in kinds if "widget" in kind]
+    assert "widgets" not in executed.metadata
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "m", "version_major": 2, "version_minor": 0}}
+    alone, beside = shown(**view), shown(**view, text_html="<p>held</p>", text_plain="held")
+    made = notebook(code(alone), code(beside))
+    made.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {"m": {}}}}
+    html = report_html.render(made, "With a widget")
+    assert_inert(html)
+    assert "held" in html
+    assert "model_id" not in html
+    assert "widget" not in html.lower().replace("with a widget", "")

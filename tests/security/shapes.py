@@ -30,7 +30,9 @@ _SENSIBLE: dict[str, Any] = {
     "PasswordChange.new": "another correct horse", "CaseAssertions.assertions": [],
 }  # fmt: skip
 # What a struct does not ask for but is nothing without; a chat stands in place of a template.
-_NEEDED: dict[str, dict[str, Any]] = {"Card": {"template": "Hi"}, "Assertion": {"value": "x"}}
+_NEEDED: dict[str, dict[str, Any]] = {
+    "Card": {"template": "Hi"}, "CardToSave": {"template": "Hi"}, "Assertion": {"value": "x"},
+}  # fmt: skip
 _INSTEAD = {"messages": "template"}
 _NESTED = 3
 

@@ -327,7 +327,7 @@ def _stored(house: House, connection: Connection, slot: Slot, reply: Reply) -> t
     workspace = f"workspaces/{house.real['workspace']}"
     if slot.operation.id == "save_card":
         target = f"{workspace}/cards/{answer['card_id']}/versions/{answer['version']}"
-        return connection.ask("GET", target, shown).json, ("card", *place)
+        return connection.ask("GET", target, shown).json, place if place[0] == "provenance" else ("card", *place)
     if slot.operation.id == "save_draft":
         return answer, ("content", *place)
     return answer, place

@@ -9,6 +9,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from promptcard_ext.core.card import Card, Description, Tag, Tags, Title
+from promptcard_ext.core.contract.provenance import Provenance
 from promptcard_ext.core.shown import html_of
 
 LATEST = "latest"
@@ -82,6 +83,16 @@ class CardPatch(Struct, frozen=True, forbid_unknown_fields=True):
     tags: Tags | UnsetType = UNSET
 
 
+class CardToSave(Card, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
+    """A card, and where this version of it was made.
+
+    Attributes:
+        provenance: Kept with a new version; content that a version has already keeps what was said of it first.
+    """
+
+    provenance: Provenance | None = None
+
+
 class Saved(Struct, frozen=True):
     """What came of saving a version.
 
@@ -136,6 +147,7 @@ class SavedVersion(Struct, frozen=True):
         created_at: When.
         card: The whole card, with title and tags as they are now.
         content_hash: SHA-256 of the content, 64 hexadecimal digits.
+        provenance: Where it was made, as whoever saved it says; null when nothing is known.
     """
 
     id: UUID
@@ -145,6 +157,7 @@ class SavedVersion(Struct, frozen=True):
     content_hash: str
     created_by: UUID | None
     created_at: datetime
+    provenance: Provenance | None = None
 
     def _repr_html_(self) -> str | None:
         return html_of(self)

@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from promptcard_ext.core.contract.budgets import Exceeded, RunMoney
+from promptcard_ext.core.contract.provenance import Provenance
 from promptcard_ext.core.results import Counts, Outcome
 from promptcard_ext.core.shown import html_of
 
@@ -46,6 +47,9 @@ class RunSpec(Struct, frozen=True, forbid_unknown_fields=True):
             ``hold`` lets it wait until somebody requeues it.
         priority: Whether workers turn to it before or after others.
         execution: ``batch`` gives the calls to the provider many at once, to be answered within a day.
+        reuse: Whether the newest run that asks the same and judges it alike is returned in place of a new one, unless
+            it failed or was cancelled.
+        provenance: Where it was started.
     """
 
     card: Name
@@ -62,6 +66,8 @@ class RunSpec(Struct, frozen=True, forbid_unknown_fields=True):
     on_unknown: OnUnknown = "retry"
     priority: Priority = "medium"
     execution: Execution = "live"
+    reuse: bool = False
+    provenance: Provenance | None = None
 
 
 class RunPatch(Struct, frozen=True, forbid_unknown_fields=True):
@@ -181,6 +187,8 @@ class RunOut(Struct, frozen=True):
         on_unknown: What becomes of items whose calls have an unknown outcome.
         money: Its budget, and how much of it is gone.
         exceeds: Soft rules that it may exceed; told to whoever starts it.
+        provenance: Where it was started, as whoever did so says; null when nothing is known.
+        reused: Whether it was there already when a run was asked for that may be reused.
     """
 
     id: UUID
@@ -202,6 +210,8 @@ class RunOut(Struct, frozen=True):
     on_unknown: OnUnknown
     money: RunMoney
     exceeds: list[Exceeded] = []
+    provenance: Provenance | None = None
+    reused: bool = False
 
     def _repr_html_(self) -> str | None:
         return html_of(self)

@@ -47,6 +47,7 @@ card_versions = sa.Table(
     document("content"),
     short("content_hash"),
     short("note", ""),
+    document("provenance", nullable=True),
     author(),
     moment("created_at"),
     sa.UniqueConstraint("workspace_id", "card_id", "version"),

@@ -51,11 +51,20 @@ runs = sa.Table(
     sa.Column("concurrency", sa.Integer),
     short("on_unknown", "retry"),
     short("priority", nullable=True),
+    document("provenance", nullable=True),
+    short("fingerprint", nullable=True),
     sa.UniqueConstraint("workspace_id", "id", "created_at"),
     within("card_id", "prompt_cards.id"),
     within("retry_of", "runs.id"),
     sa.Index("runs_card_idx", "workspace_id", "card_id", "created_at"),
     sa.Index("runs_created_idx", "workspace_id", "created_at"),
+    sa.Index(
+        "runs_fingerprint_idx",
+        "workspace_id",
+        "fingerprint",
+        "created_at",
+        postgresql_where=sa.text("fingerprint IS NOT NULL"),
+    ),
     sa.Index("runs_retry_idx", "workspace_id", "retry_of", postgresql_where=sa.text("retry_of IS NOT NULL")),
 )
 
