@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from promptcard_ext.kernel.charts import latencies, outcomes, pass_rates
     from promptcard_ext.kernel.regrade import regrade
     from promptcard_ext.kernel.run import run
+    from promptcard_ext.kernel.run_history import run_history, runs_frame
     from promptcard_ext.kernel.workspace import connect
     from promptcard_ext.registry.default import get
 
@@ -47,6 +48,8 @@ __all__ = [
     "read_promptfoo",
     "regrade",
     "run",
+    "run_history",
+    "runs_frame",
     "starter_cards",
 ]
 
@@ -69,6 +72,8 @@ _WHERE = {
     "read_promptfoo": "interchange.promptfoo",
     "regrade": "kernel.regrade",
     "run": "kernel.run",
+    "run_history": "kernel.run_history",
+    "runs_frame": "kernel.run_history",
     "starter_cards": "interchange.starters",
 }
 # These show live views; inside a kernel the widgets are made known when one of them is first used.
