@@ -79,7 +79,7 @@ export function runFacts(run) {
   if (counts.errored) facts.push(["Errors", number(counts.errored)]);
   if (counts.unscored) facts.push(["Not judged", number(counts.unscored)]);
   if (counts.priced) facts.push(["Cost", `$${money(counts.cost_usd)}`]);
-  facts.push(["Started", run.started_at ? new Date(run.started_at).toLocaleString() : "waits in the queue"]);
+  facts.push(["Started", run.started_at ? new Date(run.started_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "waits in the queue"]);
   if (run.error?.message) facts.push(["Problem", run.error.message]);
   return facts;
 }

@@ -7,6 +7,7 @@ and JupyterLab 4.6 draws no later form than Vega-Lite 5.
 from __future__ import annotations
 
 import importlib.util
+import os
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -178,6 +179,8 @@ _CONFIG: dict[str, Any] = {
     "legend": {"labelColor": "#7b7b7b", "titleColor": "#7b7b7b", "labelFontSize": 12},
 }  # fmt: skip
 T = TypeVar("T")
+# One pixel that nobody sees.
+_NO_PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 
 
@@ -205,6 +208,9 @@ def _mimebundle(chart: Any, *_: Any, **__: Any) -> Any:
         "application/vnd.vegalite.v5+json": {**spec, "$schema": _SCHEMA},
         "text/plain": "<a chart; this front end does not draw Vega-Lite>",
     }
+    if os.environ.get("SERVER_SOFTWARE", "").startswith("voila/"):
+        # Its renderer adds a picture to outputs that have none, and Voilà's cannot take one: an error would be shown.
+        bundle["image/png"] = _NO_PICTURE
     if render_mode() == "static" and importlib.util.find_spec("vl_convert"):
         import vl_convert
 

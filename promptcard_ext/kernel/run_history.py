@@ -92,7 +92,7 @@ def run_history(runs: Iterable[RunOut]) -> alt.LayerChart | alt.FacetChart:
     frame = runs_frame(runs).dropna(subset=["pass_rate"])
     share = alt.Y("low:Q", scale=alt.Scale(domain=[0, 1]), title="pass rate, 95 % interval", axis=_axis(format="%"))
     base = alt.Chart(frame).encode(
-        x=alt.X("started:T", title=None, axis=alt.Axis(tickCount=6)),
+        x=alt.X("started:T", title=None, axis=alt.Axis(tickCount=6), scale=alt.Scale(nice="minute", padding=14)),
         color=alt.Color("card:N", title=None, legend=alt.Legend(orient="bottom", labelLimit=260)),
     )
     lines = base.mark_rule(strokeWidth=2, opacity=0.5).encode(y=share, y2="high:Q")

@@ -164,13 +164,12 @@ def test_the_panel_sees_a_run_come_and_go_on(page: Page, server: Address, worksp
 
 
 def test_the_panel_in_the_dark_theme_and_while_the_server_refuses(
-    page: Page, server: Address, workspace: Workspace, folder: Path
+    page: Page, server: Address, workspace: Workspace
 ) -> None:
-    themes = folder / "settings" / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings"
-    themes.parent.mkdir(parents=True)
-    themes.write_text(json.dumps({"theme": "JupyterLab Dark"}))
     open_lab(page, server)
-    expect(page.locator("body[data-jp-theme-light=false]")).to_be_visible()
+    for name in ("Settings", "Theme", "JupyterLab Dark"):
+        page.locator(".lm-MenuBar-itemLabel, .lm-Menu-itemLabel").get_by_text(name, exact=True).click()
+    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
     panel = open_panel(page)
     panel.get_by_role("button", name="first greetings").first.click()
     expect(panel.get_by_text("3 passed, 0 failed")).to_be_visible()
@@ -224,6 +223,7 @@ def test_the_dashboard_in_voila_behind_a_proxy_that_strips_its_path(
             expect(page.locator("#rendered_cells canvas, #rendered_cells svg.marks").first).to_be_visible()
             table = page.locator("table").filter(has_text="first greetings")
             expect(table.first).to_be_visible()
+            expect(page.get_by_text("completed · 3 of 3")).to_be_visible()
             picture(page, "dashboard-light")
             assert page.locator(".jp-InputArea-editor, .jp-Cell-inputArea .highlight").count() == 0
             assert viewer_token not in page.content()

@@ -51,7 +51,7 @@ function activate(app, lab, { launcher, notebooks, restorer, palette }) {
     },
   });
   palette?.addItem({ command: OPEN, category: "Prompt Cards" });
-  launcher?.add({ command: OPEN, category: "Other", rank: 0 });
+  launcher?.add({ command: OPEN, category: "Prompt Cards", rank: 0 });
 }
 
 function panelWidget(lab, host) {
