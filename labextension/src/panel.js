@@ -288,7 +288,7 @@ export class Panel {
     return {
       name, code, insert,
       head: [
-        h("span", { class: `pcl-sign pcl-${run.status}`, title: run.status, role: "img", "aria-label": run.status }, SIGNS[run.status] ?? "▸"),
+        h("span", { class: `pcl-sign pcl-${run.status}${counts.failed + counts.errored ? "" : " pcl-clean"}`, title: run.status, role: "img", "aria-label": run.status }, SIGNS[run.status] ?? "▸"),
         h("span", { class: "pcl-name", title: name }, name),
         h("span", { class: "pcl-sub" }, [sub, ...rest].join(" · ")),
         ...(live ? [bar] : []),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from promptcard_ext.core.contract.runs import RunOut
 from promptcard_ext.kernel.charts import _axis, _offline
 from promptcard_ext.kernel.safe_text import harmless
-from promptcard_ext.stats.intervals import wilson
+from promptcard_ext.stats.intervals import score_interval
 
 if TYPE_CHECKING:
     import altair as alt
@@ -37,9 +37,9 @@ COLUMNS: dict[str, str] = {
 def runs_frame(runs: Iterable[RunOut]) -> pd.DataFrame:
     """Return one row per run, the oldest first.
 
-    The pass rate is passes among the judged, 0 to 1, with its 95 % interval as if all items were independent: repeats
-    of a case are not, and there `run.summary()` says more. Rates of runs without a judged item, and costs of runs
-    without a priced call, are missing.
+    The pass rate is passes among the judged, 0 to 1, with its 95 % interval (Wilson). Repeats of a case count as one
+    trial, as if all had ended alike: `run.summary()`, which knows how they ended, may give a narrower interval. Rates
+    of runs without a judged item, and costs of runs without a priced call, are missing.
 
     Args:
         runs: What `Workspace.runs` gives.
@@ -56,7 +56,8 @@ def runs_frame(runs: Iterable[RunOut]) -> pd.DataFrame:
 
 def _row(run: RunOut) -> dict[str, Any]:
     counts = run.counts
-    rate = wilson(counts.passed, counts.passed + counts.failed)
+    judged = counts.passed + counts.failed
+    rate = score_interval(counts.passed / judged, judged / run.plan.repeats) if judged else None
     return {
         "id": str(run.id),
         "run": harmless(run.name),

@@ -15,11 +15,11 @@ START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 VEGALITE = "application/vnd.vegalite.v5+json"
 
 
-def run(day: int, name: str = "nightly", **counts: Any) -> RunOut:
+def run(day: int, name: str = "nightly", repeats: int = 1, **counts: Any) -> RunOut:
     began = START + timedelta(days=day)
     return RunOut(
         id=uuid.uuid4(), name=name, status="completed", card_id=uuid.uuid4(),
-        plan=PlanDocument("greet", [], ["simulated:echo"], 1, 16, 120.0),
+        plan=PlanDocument("greet", [], ["simulated:echo"], repeats, 16, 120.0),
         counts=Counts(**counts), event_seq=1, engine_version=None, created_by=None, created_at=began,
         started_at=began, finished_at=began, error=None, retry_of=None, concurrency=16, priority="medium",
         on_unknown="retry", money=RunMoney(None, None, Decimal(0), Decimal(0)),
@@ -40,6 +40,11 @@ def test_a_run_without_a_judged_item_has_no_rate_and_is_not_drawn() -> None:
     runs = [run(1, total=3), run(2, total=3, passed=2, failed=1)]
     assert pd.isna(runs_frame(runs)["pass_rate"][0])
     assert len(next(iter(run_history(runs).to_dict()["datasets"].values()))) == 1
+
+
+def test_repeats_of_a_case_make_the_interval_no_narrower() -> None:
+    once, often = runs_frame([run(1, total=3, passed=3), run(2, repeats=8, total=24, passed=24)])["low"]
+    assert once == pytest.approx(often)
 
 
 def test_names_cannot_steer_what_shows_them() -> None:
