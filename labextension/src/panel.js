@@ -136,11 +136,12 @@ export class Panel {
       const known = await this.server.workspaces();
       if (signal.aborted) return;
       this.offer(known);
+      this.well();
     } catch (error) {
       if (signal.aborted) return;
       this.fail(error);
       // A server that starts is there in a moment; one without us never will be, and is not asked for ever.
-      if (!error.status || error.status >= 500) this.later(signal);
+      if ((!error.status || error.status >= 500) && error.code !== "hub_not_supported") this.later(signal);
       return;
     }
     if (!this.workspace) return this.fail({ status: 200, message: "No workspace", hint: "You are in no workspace yet." });
@@ -227,12 +228,15 @@ export class Panel {
 
   fail(error) {
     const [what, hint] = trouble(error);
+    this.lists.hidden = true;
+    // The same again is neither said again nor made anew under somebody's hand.
+    if (!this.problem.hidden && this.problem.dataset.what === what + hint) return;
+    this.problem.dataset.what = what + hint;
     this.problem.replaceChildren(
       h("strong", {}, harmless(what)), h("p", {}, harmless(hint)),
       button("Try again", () => (this.hide(), this.show())),
     );
     this.problem.hidden = false;
-    this.lists.hidden = true;
   }
 
   say(text, what) {

@@ -207,6 +207,10 @@ def test_a_run_is_seen_live_in_notebook_7(
     expect(live.get_by_role("gridcell", name="greet@1").first).to_be_visible()
     picture(page, "notebook-7")
     expect(page.locator(".jp-CodeCell").first.get_by_text("completed · 24 of 24")).to_be_visible()
+    for name in ("View", "Left Sidebar", "Show Prompt Cards"):
+        page.locator(".lm-MenuBar-itemLabel, .lm-Menu-itemLabel").get_by_text(name, exact=True).click()
+    expect(page.locator(".pcl").get_by_role("list", name="Recent runs").get_by_text("from a notebook")).to_be_visible()
+    picture(page, "notebook-7-panel")
     assert asked == {urlsplit(server.url).netloc}
 
 
@@ -228,6 +232,7 @@ def test_the_dashboard_in_voila_behind_a_proxy_that_strips_its_path(
             picture(page, "dashboard-light")
             assert page.locator(".jp-InputArea-editor, .jp-Cell-inputArea .highlight").count() == 0
             assert viewer_token not in page.content()
+            assert not re.search(r"cdnjs|jsdelivr|unpkg", page.content())
 
             # A run that goes on is seen live, by a view of its own.
             run = workspace.run("greet", SLOW, repeats=20, concurrency=1, name="for the dashboard")

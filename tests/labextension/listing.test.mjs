@@ -75,5 +75,6 @@ test("trouble says what to do", () => {
   assert.match(listing.trouble({ status: 404, code: "" })[1], /jupyter promptcards lab/);
   assert.match(listing.trouble({ status: 403 })[1], /Log in/);
   assert.deepEqual(listing.trouble({ status: 503, code: "starting", message: "It starts.", hint: "Wait." }), ["It starts.", "Wait."]);
+  assert.match(listing.trouble({ status: 503, code: "hub_not_supported" })[1], /pc\.connect\(\)/);
   assert.match(listing.trouble({ status: 0 })[1], /cannot be reached/);
 });
