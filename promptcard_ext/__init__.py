@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from promptcard_ext.kernel.comparison import compare
     from promptcard_ext.kernel.regrade import regrade
     from promptcard_ext.kernel.run import run
+    from promptcard_ext.kernel.run_history import run_history, runs_frame
     from promptcard_ext.kernel.verification import verify_notebook
     from promptcard_ext.kernel.workspace import connect
     from promptcard_ext.registry.default import get
@@ -59,6 +60,8 @@ __all__ = [
     "read_promptfoo",
     "regrade",
     "run",
+    "run_history",
+    "runs_frame",
     "starter_cards",
     "verify_notebook",
 ]
@@ -86,6 +89,8 @@ _WHERE = {
     "read_promptfoo": "interchange.promptfoo",
     "regrade": "kernel.regrade",
     "run": "kernel.run",
+    "run_history": "kernel.run_history",
+    "runs_frame": "kernel.run_history",
     "starter_cards": "interchange.starters",
     "verify_notebook": "kernel.verification",
 }

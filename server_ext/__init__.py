@@ -10,3 +10,8 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
     from server_ext.app import PromptCards
 
     return [{"module": "server_ext", "app": PromptCards}]
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Tell JupyterLab's tools where the built labextension is."""
+    return [{"src": "labextensions/promptcards", "dest": "promptcards"}]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import importlib.util
+import os
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -183,6 +184,8 @@ _CONFIG: dict[str, Any] = {
     },
 }  # fmt: skip
 T = TypeVar("T")
+# One pixel that nobody sees.
+_NO_PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 
 
@@ -211,6 +214,9 @@ def _mimebundle(chart: Any, *_: Any, **__: Any) -> Any:
         "application/vnd.vegalite.v5+json": {**spec, "$schema": _SCHEMA},
         "text/plain": spec.get("description") or "<a chart; this front end does not draw Vega-Lite>",
     }
+    if os.environ.get("SERVER_SOFTWARE", "").startswith("voila/"):
+        # Its renderer adds a picture to outputs that have none, and Voilà's cannot take one: an error would be shown.
+        bundle["image/png"] = _NO_PICTURE
     if render_mode() == "static" and importlib.util.find_spec("vl_convert"):
         import vl_convert
 

@@ -10,12 +10,15 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from jupyter_core.paths import jupyter_path
+
 from promptcard_ext.core.errors import SetupError
 from promptcard_ext.interchange.starters import shipped
 from server_ext.auth.hub import hub_service
 from server_ext.settings import Settings
 
 WELCOME = "01_first_card.ipynb"
+LABEXTENSIONS = Path(__file__).parents[1] / "labextensions"
 
 
 def add(commands: Any) -> None:
@@ -73,10 +76,23 @@ def _lab(arguments: argparse.Namespace) -> int:
     copied = _copy_notebooks(folder)
     given = [*_jupyter_arguments(arguments), f"--ServerApp.root_dir={folder}"]
     given.append(f"--LabApp.default_url=/lab/tree/{copied.relative_to(folder)}/{WELCOME}")
+    if not _labextension_installed():
+        given.append(f"--LabApp.extra_labextensions_path={LABEXTENSIONS}")
     if arguments.no_browser:
         given.append("--no-browser")
     LabApp.launch_instance(given)
     return 0
+
+
+def _labextension_installed() -> bool:
+    """Tell whether JupyterLab finds our labextension by itself, as a wheel installs it, and in this version.
+
+    In a checkout it is what was there when the checkout was installed.
+    """
+    name = Path("promptcards", "package.json")
+    found = (Path(folder, name) for folder in jupyter_path("labextensions"))
+    first = next((path for path in found if path.exists()), None)
+    return first is not None and first.read_bytes() == (LABEXTENSIONS / name).read_bytes()
 
 
 def _copy_notebooks(folder: Path) -> Path:
