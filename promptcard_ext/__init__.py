@@ -124,7 +124,7 @@ def _offer_widgets() -> None:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Make Prompt Cards ready in a notebook (``%load_ext promptcard_ext``): ``pc``, ``df.pc``, live views and magics."""
+    """Make Prompt Cards ready in a notebook (``%load_ext promptcard_ext``): ``pc``, ``df.pc``, views and magics."""
     import_module(f"{__name__}.widgets")
     import_module(f"{__name__}.{_MODULES['frames']}")
     import_module(f"{__name__}.kernel.magics").load(shell)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from promptcard_ext.core.contract.runs import RunOut
-from promptcard_ext.kernel.charts import _axis, _offline
+from promptcard_ext.kernel.charts import _axis, offline
 from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.stats.intervals import score_interval
 
@@ -101,4 +101,4 @@ def run_history(runs: Iterable[RunOut]) -> alt.LayerChart | alt.FacetChart:
         y="pass_rate:Q",
         tooltip=["run:N", "models:N", alt.Tooltip("pass_rate:Q", format=".1%"), "passed:Q", "failed:Q", "errored:Q"],
     )
-    return _offline(alt.layer(lines, points).properties(width=620, height=220))
+    return offline(alt.layer(lines, points).properties(width=620, height=220))
