@@ -90,9 +90,10 @@ class RunEventsHandler(WebSocketMixin, WebSocketHandler, PromptCardsHandler):
     def on_close(self) -> None:
         """Stop following."""
         super().on_close()
-        if self.ping_callback is not None:
-            # It would keep all of this in memory until the next ping: half a minute of everybody who comes and goes.
-            self.ping_callback.stop()
+        pings: Any = self.ping_callback
+        if pings is not None:
+            # They would keep all of this in memory until the next one: half a minute of everybody who comes and goes.
+            pings.stop()
         if self._following is not None:
             self._following.cancel()
 
