@@ -67,7 +67,7 @@ def test_the_functions_of_the_panel() -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("Node.js is not installed")
-    command = [node, "--test", str(HERE / "listing.test.mjs")]
+    command = [node, "--test", *map(str, sorted(HERE.glob("*.test.mjs")))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
 
