@@ -96,7 +96,7 @@ def run_history(runs: Iterable[RunOut]) -> alt.LayerChart | alt.FacetChart:
         x=alt.X("started:T", title=None, axis=alt.Axis(tickCount=6), scale=alt.Scale(nice="minute", padding=14)),
         color=alt.Color("card:N", title=None, legend=alt.Legend(orient="bottom", labelLimit=260)),
     )
-    lines = base.mark_rule(strokeWidth=2, opacity=0.5).encode(y=share, y2="high:Q")
+    lines = base.mark_rule(strokeWidth=2, opacity=0.75).encode(y=share, y2="high:Q")
     points = base.mark_point(filled=True, size=80, opacity=1).encode(
         y="pass_rate:Q",
         tooltip=["run:N", "models:N", alt.Tooltip("pass_rate:Q", format=".1%"), "passed:Q", "failed:Q", "errored:Q"],

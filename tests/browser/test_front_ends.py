@@ -128,6 +128,9 @@ def test_the_panel_lists_cards_and_runs_and_puts_them_into_the_notebook(
     expect(notebook.locator(".jp-Cell").get_by_text(f'pc.attach("{run.id}")')).to_be_visible()
     cards.get_by_role("button", name="Edit", exact=True).click()
     expect(notebook.locator(".jp-Cell").get_by_text('pc.edit("greet")')).to_be_visible()
+    dragged = cards.get_by_role("listitem").filter(has_text="hostile")
+    dragged.drag_to(notebook.locator(".jp-mod-active .cm-line").last)
+    expect(notebook.get_by_text('pc.connect().card("hostile")')).to_be_visible()
     assert asked == {urlsplit(server.url).netloc}
 
 

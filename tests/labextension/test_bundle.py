@@ -13,6 +13,7 @@ import pytest
 from jupyterlab_server.config import get_federated_extensions
 
 from promptcard_ext import __version__
+from server_ext.cli import serve
 from server_ext.cli.serve import LABEXTENSIONS
 
 HERE = Path(__file__).parent
@@ -50,11 +51,23 @@ def test_jupyterlab_takes_it_for_an_extension_and_finds_what_it_is_to_load() -> 
     assert (BUILT / built["load"]).is_file()
 
 
+def test_a_checkout_is_served_as_it_is_now_and_not_as_it_was_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where Jupyter looks first.
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    installed = tmp_path / "labextensions" / "promptcards"
+    shutil.copytree(BUILT, installed)
+    assert serve._labextension_installed()
+    (installed / "package.json").write_text("{}")
+    assert not serve._labextension_installed()
+
+
 def test_the_functions_of_the_panel() -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("Node.js is not installed")
-    command = [node, "--test", str(HERE / "listing.test.mjs")]
+    command = [node, "--test", *map(str, sorted(HERE.glob("*.test.mjs")))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
 
