@@ -12,6 +12,7 @@ import logging
 import secrets
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
@@ -33,6 +34,7 @@ _EVENTS = "pc:watch:"
 _SEAL_BYTES = 32
 _NUMBER = struct.Struct("!Q")
 LOOK_EVERY_S = 0.5
+WARN_EVERY_S = 60.0
 
 
 class Heard(NamedTuple):
@@ -103,6 +105,7 @@ class Listener:
     def __init__(self, redis_url: str, keys: KeyRing, heard: Callable[[Heard], None]) -> None:
         self._redis = Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=5)
         self._keys, self._heard = keys, heard
+        self._next_warning = 0.0
         self._stop = threading.Event()
         # Channels of followed runs. Only whole sets are put here, so that the thread needs no lock to read it.
         self._followed: dict[str, str] = {}
@@ -167,7 +170,8 @@ class Listener:
             self._heard(Heard(channel.rpartition(":")[2], seq))
         elif channel in followed:
             opened = _opened(self._keys, channel, data)
-            if opened is None:
-                log.warning("Somebody sends events of run %s over Redis that are not ours.", followed[channel])
-            else:
+            if opened is not None:
                 self._heard(Heard(followed[channel], *opened))
+            elif time.monotonic() >= self._next_warning:
+                self._next_warning = time.monotonic() + WARN_EVERY_S
+                log.warning("Somebody sends events of run %s over Redis that are not ours.", followed[channel])
