@@ -57,13 +57,14 @@ def publish(line: RedisLine, workspace_id: UUID, run_id: UUID, seq: int) -> None
 
 
 def publish_event(line: RedisLine, keys: KeyRing, workspace_id: UUID, run_id: UUID, event: FreshEvent) -> None:
-    """Tell of an event, and when somebody watches the run hand it over. Nothing is encoded for nobody."""
+    """Hand an event over to whoever watches the run, or tell of it. Nothing is encoded for nobody."""
     channel = _channel(workspace_id, run_id)
     with suppress(RedisAway):
         message = encode_fresh(event, MOST_BYTES) if line.subscribers(channel) else None
         if message is not None:
+            # Without a hint: a server that is about to follow the run looks once it does.
             line.publish(channel, _seal(keys, channel, event.seq, message))
-    # Last: who hears of an event that has not come will not get it.
+            return
     publish(line, workspace_id, run_id, event.seq)
 
 
@@ -120,6 +121,8 @@ class Listener:
     def follow(self, workspace_id: UUID, run_id: str) -> None:
         """Hear the events of a run from now on, half a second later at most, sooner after `call`.
 
+        When they are heard that is news, too, and again when the connection was lost meanwhile.
+
         `follow` and `leave` wait for nothing, and are for one thread.
         """
         self._followed = {**self._followed, _channel(workspace_id, run_id): run_id}
@@ -143,7 +146,7 @@ class Listener:
     def _listen(self) -> None:
         while not self._stop.is_set():
             try:
-                with self._redis.pubsub(ignore_subscribe_messages=True) as news:  # type: ignore[no-untyped-call]
+                with self._redis.pubsub() as news:  # type: ignore[no-untyped-call]
                     news.psubscribe(f"{_HINTS}*")
                     news.subscribe(self._call)
                     self._hear(news)
@@ -161,8 +164,13 @@ class Listener:
                 news.subscribe(*new)
             subscribed = set(followed)
             message = news.get_message(timeout=LOOK_EVERY_S)
-            if message:
-                self._pass_on(message["channel"].decode(), message["data"], followed)
+            if message is None:
+                continue
+            channel = message["channel"].decode()
+            if message["type"] in PubSub.PUBLISH_MESSAGE_TYPES:
+                self._pass_on(channel, message["data"], followed)
+            elif message["type"] == "subscribe" and channel in followed:
+                self._heard(Heard(followed[channel]))
 
     def _pass_on(self, channel: str, data: bytes, followed: dict[str, str]) -> None:
         if channel.startswith(_HINTS):
