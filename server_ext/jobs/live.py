@@ -12,6 +12,7 @@ import logging
 import secrets
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
@@ -33,6 +34,7 @@ _EVENTS = "pc:watch:"
 _SEAL_BYTES = 32
 _NUMBER = struct.Struct("!Q")
 LOOK_EVERY_S = 0.5
+WARN_EVERY_S = 60.0
 
 
 class Heard(NamedTuple):
@@ -55,13 +57,14 @@ def publish(line: RedisLine, workspace_id: UUID, run_id: UUID, seq: int) -> None
 
 
 def publish_event(line: RedisLine, keys: KeyRing, workspace_id: UUID, run_id: UUID, event: FreshEvent) -> None:
-    """Tell of an event, and when somebody watches the run hand it over. Nothing is encoded for nobody."""
+    """Hand an event over to whoever watches the run, or tell of it. Nothing is encoded for nobody."""
     channel = _channel(workspace_id, run_id)
     with suppress(RedisAway):
         message = encode_fresh(event, MOST_BYTES) if line.subscribers(channel) else None
         if message is not None:
+            # Without a hint: a server that is about to follow the run looks once it does.
             line.publish(channel, _seal(keys, channel, event.seq, message))
-    # Last: who hears of an event that has not come will not get it.
+            return
     publish(line, workspace_id, run_id, event.seq)
 
 
@@ -101,8 +104,10 @@ class Listener:
     """
 
     def __init__(self, redis_url: str, keys: KeyRing, heard: Callable[[Heard], None]) -> None:
-        self._redis = Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=5)
+        # By the newer protocol redis-py 8 makes a text for its log of each message that it gets: six times the work.
+        self._redis = Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=5, protocol=2)
         self._keys, self._heard = keys, heard
+        self._next_warning = 0.0
         self._stop = threading.Event()
         # Channels of followed runs. Only whole sets are put here, so that the thread needs no lock to read it.
         self._followed: dict[str, str] = {}
@@ -116,6 +121,8 @@ class Listener:
 
     def follow(self, workspace_id: UUID, run_id: str) -> None:
         """Hear the events of a run from now on, half a second later at most, sooner after `call`.
+
+        When they are heard that is news, too, and again when the connection was lost meanwhile.
 
         `follow` and `leave` wait for nothing, and are for one thread.
         """
@@ -140,7 +147,7 @@ class Listener:
     def _listen(self) -> None:
         while not self._stop.is_set():
             try:
-                with self._redis.pubsub(ignore_subscribe_messages=True) as news:  # type: ignore[no-untyped-call]
+                with self._redis.pubsub() as news:  # type: ignore[no-untyped-call]
                     news.psubscribe(f"{_HINTS}*")
                     news.subscribe(self._call)
                     self._hear(news)
@@ -158,8 +165,13 @@ class Listener:
                 news.subscribe(*new)
             subscribed = set(followed)
             message = news.get_message(timeout=LOOK_EVERY_S)
-            if message:
-                self._pass_on(message["channel"].decode(), message["data"], followed)
+            if message is None:
+                continue
+            channel = message["channel"].decode()
+            if message["type"] in PubSub.PUBLISH_MESSAGE_TYPES:
+                self._pass_on(channel, message["data"], followed)
+            elif message["type"] == "subscribe" and channel in followed:
+                self._heard(Heard(followed[channel]))
 
     def _pass_on(self, channel: str, data: bytes, followed: dict[str, str]) -> None:
         if channel.startswith(_HINTS):
@@ -167,7 +179,8 @@ class Listener:
             self._heard(Heard(channel.rpartition(":")[2], seq))
         elif channel in followed:
             opened = _opened(self._keys, channel, data)
-            if opened is None:
-                log.warning("Somebody sends events of run %s over Redis that are not ours.", followed[channel])
-            else:
+            if opened is not None:
                 self._heard(Heard(followed[channel], *opened))
+            elif time.monotonic() >= self._next_warning:
+                self._next_warning = time.monotonic() + WARN_EVERY_S
+                log.warning("Somebody sends events of run %s over Redis that are not ours.", followed[channel])

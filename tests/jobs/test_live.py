@@ -65,6 +65,7 @@ def ear(services: Services, redis: Redis, keys: KeyRing) -> Iterator[NewEar]:
             made[-1].listener.call()
             if follow == RUN:
                 wait_for(lambda: subscribers(redis) > followers)
+                assert made[-1].next() == Heard(str(RUN))  # what happened until now has not been heard
         return made[-1]
 
     yield listen
@@ -106,14 +107,15 @@ def test_nothing_is_encoded_when_nobody_watches(line: RedisLine, keys: KeyRing, 
     assert watcher.next() == Heard(str(RUN), 7)
 
 
-def test_all_servers_that_watch_get_the_event_before_the_hint(line: RedisLine, keys: KeyRing, ear: NewEar) -> None:
+def test_all_servers_that_watch_get_the_event(line: RedisLine, keys: KeyRing, ear: NewEar) -> None:
     watchers, other = [ear(), ear()], ear(follow=None)
     live.publish_event(line, keys, WORKSPACE, RUN, event(3, "\ud800"))
     message = encode_fresh(event(3, "\ud800"), live.MOST_BYTES)
     assert message is not None
+    live.publish(line, WORKSPACE, RUN, 4)
     for watcher in watchers:
-        assert [watcher.next(), watcher.next()] == [Heard(str(RUN), 3, message), Heard(str(RUN), 3)]
-    assert other.next() == Heard(str(RUN), 3)
+        assert [watcher.next(), watcher.next()] == [Heard(str(RUN), 3, message), Heard(str(RUN), 4)]
+    assert other.next() == Heard(str(RUN), 4)
 
 
 def test_what_is_not_sealed_for_this_run_is_thrown_away(
@@ -125,7 +127,7 @@ def test_what_is_not_sealed_for_this_run_is_thrown_away(
         wait_for(lambda: subscribers(redis) == 2)
         live.publish_event(line, keys, WORKSPACE, RUN, event(3))
         genuine = wait_for(tap.get_message)["data"]
-    assert [watcher.next().seq, watcher.next().message] == [3, None]
+    assert watcher.next().seq == 3
     other_number = genuine[:32] + (4).to_bytes(8, "big") + genuine[40:]
     for forged in (b"", b"x", genuine[:40], genuine[:-1], genuine + b" ", bytes(32) + genuine[32:], other_number):
         redis.publish(CHANNEL, forged)
@@ -159,6 +161,7 @@ def test_runs_are_followed_again_when_the_connection_is_lost(
     redis.flushall()
     redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
     wait_for(lambda: subscribers(redis) == 1)
+    assert watcher.next() == Heard(str(RUN))
     live.publish_event(line, keys, WORKSPACE, RUN, event(3))
     assert watcher.next().message is not None
 
