@@ -14,6 +14,7 @@ from redis import Redis
 
 from promptcard_ext.core.contract.credentials import NewCredential, NewNetworkRule
 from promptcard_ext.core.engine.limiter import Limiter
+from promptcard_ext.core.engine.weights import Weight
 from promptcard_ext.core.errors import SetupError
 from promptcard_ext.core.per_minute import PerMinute, burst, fill
 from server_ext.embedded import Services
@@ -190,14 +191,14 @@ class Calls:
 
     def __init__(self, limiter: Limiter, number: int, tokens: float = 0.0) -> None:
         self.began: list[float] = []
-        self._limiter, self._left, self._tokens = limiter, number, tokens
+        self._limiter, self._left, self._weight = limiter, number, Weight(tokens)
         self.tasks = [asyncio.create_task(self._work()) for _ in range(16)]
 
     async def _work(self) -> None:
         while self._left > 0:
             self._left -= 1
-            if not self._limiter.enter(self._tokens):
-                await self._limiter.wait(self._tokens)
+            if not self._limiter.enter(self._weight):
+                await self._limiter.wait(self._weight)
             self.began.append(time.monotonic())
             await asyncio.sleep(0)
             self._limiter.leave()
