@@ -19,6 +19,7 @@ from promptcard_ext.core.errors import SetupError
 from promptcard_ext.core.per_minute import PerMinute, burst, fill
 from server_ext.embedded import Services
 from server_ext.jobs.context import Context
+from server_ext.jobs.portion import Portion
 from server_ext.jobs.shared_limits import SharedLimits
 from server_ext.keys import KeyRing
 from server_ext.limits import portions as portions_module
@@ -180,6 +181,17 @@ def test_a_redis_that_has_forgotten_everything_is_told_again(asker: NewAsker, re
     redis.flushall()
     redis.script_flush()
     assert one.ask(50).requests == 11
+
+
+def test_a_portion_keeps_no_more_than_the_bucket_can_hold() -> None:
+    portion = Portion(KEY, "example", PerMinute(60, 6000))
+    portion.fill(portion.demand(50, 9000), Grant(2, 101, 1))
+    portion.take(1, 101)
+    portion.take(0, -4000)  # what one before was expected to take and did not
+    following = portion.demand(50, 9000)
+    assert (following.requests, following.requests_back) == (1, 0)
+    assert (following.tokens, following.tokens_back) == (0, 4000 - 101)
+    assert portion.admits(9000)
 
 
 class Calls:
