@@ -29,8 +29,13 @@ class Amount:
         self.left -= amount
         self.used += amount
 
-    def settle(self, wanted: float) -> tuple[int, int, int]:
-        """Return what to ask for, what to put back (both whole numbers) and what was used since the last time."""
+    def settle(self, wanted: float, per_minute: float | None) -> tuple[int, int, int]:
+        """Return what to ask for, what to put back (both whole numbers) and what was used since the last time.
+
+        More than the bucket of the limit can hold is neither asked for nor kept.
+        """
+        if per_minute is not None:
+            wanted = min(wanted, burst(per_minute))
         back = math.floor(self.left - wanted) if self.left > wanted else min(0, math.floor(self.left))
         self.left -= back
         used, self.used = self.used, 0.0
@@ -77,11 +82,12 @@ class Portion:
 
     def demand(self, requests: float, tokens: float) -> Demand:
         """Return what to ask for, when so much is about to begin."""
-        wanted, back, used = self.requests.settle(requests)
-        if self.per_minute.requests is None:
+        limits = self.per_minute
+        wanted, back, used = self.requests.settle(requests, limits.requests)
+        tokens_wanted, tokens_back, tokens_used = self.tokens.settle(tokens, limits.tokens)
+        if limits.requests is None:
             back = 0
-        tokens_wanted, tokens_back, tokens_used = self.tokens.settle(tokens)
-        if self.per_minute.tokens is None:
+        if limits.tokens is None:
             tokens_back = 0
         return Demand(
             self.name, self.label, self.per_minute, wanted, tokens_wanted, back, tokens_back, used, tokens_used

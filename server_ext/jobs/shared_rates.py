@@ -44,7 +44,7 @@ class LeasedPace:
                 self._hungry()
             return math.inf
         self._begun += 1
-        self._mean = tokens if not self._mean else self._mean + (tokens - self._mean) / 16
+        self._mean = tokens if not self._mean else self._mean + (tokens - self._mean) / 4
         for portion in self.portions:
             portion.take(1, tokens)
         return 0.0

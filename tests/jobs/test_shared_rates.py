@@ -14,10 +14,12 @@ from redis import Redis
 
 from promptcard_ext.core.contract.credentials import NewCredential, NewNetworkRule
 from promptcard_ext.core.engine.limiter import Limiter
+from promptcard_ext.core.engine.weights import Weight
 from promptcard_ext.core.errors import SetupError
 from promptcard_ext.core.per_minute import PerMinute, burst, fill
 from server_ext.embedded import Services
 from server_ext.jobs.context import Context
+from server_ext.jobs.portion import Portion
 from server_ext.jobs.shared_limits import SharedLimits
 from server_ext.keys import KeyRing
 from server_ext.limits import portions as portions_module
@@ -181,6 +183,17 @@ def test_a_redis_that_has_forgotten_everything_is_told_again(asker: NewAsker, re
     assert one.ask(50).requests == 11
 
 
+def test_a_portion_keeps_no_more_than_the_bucket_can_hold() -> None:
+    portion = Portion(KEY, "example", PerMinute(60, 6000))
+    portion.fill(portion.demand(50, 9000), Grant(2, 101, 1))
+    portion.take(1, 101)
+    portion.take(0, -4000)  # what one before was expected to take and did not
+    following = portion.demand(50, 9000)
+    assert (following.requests, following.requests_back) == (1, 0)
+    assert (following.tokens, following.tokens_back) == (0, 4000 - 101)
+    assert portion.admits(9000)
+
+
 class Calls:
     """Calls of a limiter that are made as fast as they are let; they end at once.
 
@@ -190,14 +203,14 @@ class Calls:
 
     def __init__(self, limiter: Limiter, number: int, tokens: float = 0.0) -> None:
         self.began: list[float] = []
-        self._limiter, self._left, self._tokens = limiter, number, tokens
+        self._limiter, self._left, self._weight = limiter, number, Weight(tokens)
         self.tasks = [asyncio.create_task(self._work()) for _ in range(16)]
 
     async def _work(self) -> None:
         while self._left > 0:
             self._left -= 1
-            if not self._limiter.enter(self._tokens):
-                await self._limiter.wait(self._tokens)
+            if not self._limiter.enter(self._weight):
+                await self._limiter.wait(self._weight)
             self.began.append(time.monotonic())
             await asyncio.sleep(0)
             self._limiter.leave()

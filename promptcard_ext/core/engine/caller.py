@@ -16,6 +16,7 @@ from promptcard_ext.core.engine.identity import request_hash, stored_under
 from promptcard_ext.core.engine.limiter import Limiter
 from promptcard_ext.core.engine.options import EngineOptions, Mode
 from promptcard_ext.core.engine.purse import Purse
+from promptcard_ext.core.engine.weights import Weight
 from promptcard_ext.core.errors import ProviderError
 from promptcard_ext.core.ports import Embeddings, GenerationStore, Provider, Reply, Request
 from promptcard_ext.core.pricing import Price, PriceBook
@@ -144,9 +145,8 @@ class Caller:
         limiter, breaker, weights = self.gates.limiter(provider), self.gates.breaker(provider, role), self.gates.weights
         options, failures, unclear = self.options, 0, 0
         for attempt in count(1):
-            paced = limiter.pace is not None and limiter.pace.counts_tokens
-            tokens = weights.expected(request) if paced else 0.0
-            await self._admission(limiter, breaker, reserve_usd, tokens)
+            weight = weights.of(request) if limiter.pace is not None and limiter.pace.counts_tokens else None
+            await self._admission(limiter, breaker, reserve_usd, weight)
             started = self._loop.time()
             try:
                 async with asyncio.timeout(options.timeout_s):
@@ -162,7 +162,7 @@ class Caller:
                 await self._done(limiter, reserve_usd, reserve_usd)
                 raise
             else:
-                unused = weights.unused(request, tokens, reply.tokens) if paced else 0.0
+                unused = 0.0 if weight is None else weights.unused(request, weight.tokens, reply.tokens)
                 await self._done(limiter, reserve_usd, _cost(price, reply) if reserve_usd is not None else None, unused)
                 limiter.answered(getattr(reply, "quota", None))
                 breaker.succeeded()
@@ -170,7 +170,7 @@ class Caller:
             fate_unknown = error.sent and error.code in UNCLEAR
             unclear += fate_unknown
             # What was refused counts as a call, and takes no tokens.
-            back = 0.0 if fate_unknown else tokens
+            back = 0.0 if fate_unknown or weight is None else weight.tokens
             await self._done(limiter, reserve_usd, reserve_usd if fate_unknown else Decimal(0), back)
             limiter.refused(error, started)
             breaker.failed(error, started, make)
@@ -192,21 +192,23 @@ class Caller:
         finally:
             self.calling.discard(task)
 
-    async def _admission(self, limiter: Limiter, breaker: Breaker, reserve_usd: Decimal | None, tokens: float) -> None:
+    async def _admission(
+        self, limiter: Limiter, breaker: Breaker, reserve_usd: Decimal | None, weight: Weight | None
+    ) -> None:
         while True:
             if not self._open.is_set():
                 await self._open.wait()
             tries = breaker.is_open and await breaker.admit(self.options.timeout_s)
-            if not limiter.enter(tokens):
-                await limiter.wait(tokens)
+            if not limiter.enter(weight):
+                await limiter.wait(weight)
             if self._open.is_set() and (tries or not breaker.is_open):
                 break
-            limiter.withdraw(tokens)  # paused, or the provider went down, while it waited for its turn
+            limiter.withdraw(weight)  # paused, or the provider went down, while it waited for its turn
         if reserve_usd is not None and self.purse is not None:
             try:
                 await self.purse.reserve(reserve_usd)
             except BaseException:
-                limiter.withdraw(tokens)
+                limiter.withdraw(weight)
                 raise
 
     async def _done(

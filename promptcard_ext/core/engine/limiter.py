@@ -13,6 +13,7 @@ from math import inf
 from typing import NamedTuple
 
 from promptcard_ext.core.engine.pace import Pace
+from promptcard_ext.core.engine.weights import Weight
 from promptcard_ext.core.errors import ProviderError
 from promptcard_ext.core.ports import Quota
 
@@ -47,10 +48,10 @@ class News(NamedTuple):
 
 
 class _Turn(NamedTuple):
-    """One who waits, and the tokens that the call is expected to take."""
+    """One who waits, and what the call is expected to take."""
 
     turn: asyncio.Future[None]
-    tokens: float
+    weight: Weight | None
 
 
 class Limiter:
@@ -115,30 +116,30 @@ class Limiter:
         self._cut_by = 1.0
         return found
 
-    def enter(self, tokens: float = 0.0) -> bool:
+    def enter(self, weight: Weight | None = None) -> bool:
         """Take a slot when one is free right now and the call may begin.
 
         Args:
-            tokens: What the call is expected to take; heeded where the pace counts tokens.
+            weight: What the call is expected to take; needed where the pace counts tokens.
         """
         if self._waiting or self.in_flight >= self.room or self._loop.time() < self._not_before:
             return False
-        if self.pace is not None and self.pace.begin(tokens):
+        if self.pace is not None and _begin(self.pace, weight):
             return False
         self.in_flight += 1
         return True
 
-    async def wait(self, tokens: float = 0.0) -> None:
+    async def wait(self, weight: Weight | None = None) -> None:
         """Wait until the call may begin and take a slot, first come, first served; see `enter`."""
         turn: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(_Turn(turn, tokens))
+        self._waiting.append(_Turn(turn, weight))
         self.admit()
         try:
             await turn
         except asyncio.CancelledError:
             # Cancelled at the very moment it was admitted: the slot is somebody else's.
             if turn.done() and not turn.cancelled():
-                self.withdraw(tokens)
+                self.withdraw(weight)
             else:
                 self.admit()  # whoever comes next may need less
             raise
@@ -150,11 +151,11 @@ class Limiter:
             self.pace.put_back(0, unused_tokens)
         self.admit()
 
-    def withdraw(self, tokens: float = 0.0) -> None:
+    def withdraw(self, weight: Weight | None = None) -> None:
         """Give the slot back without having called."""
         self.in_flight -= 1
         if self.pace is not None:
-            self.pace.put_back(1, tokens)
+            self.pace.put_back(1, 0.0 if weight is None else weight.tokens)
         self.admit()
 
     def hold(self, seconds: float) -> None:
@@ -225,9 +226,9 @@ class Limiter:
             self._wake_later()
             return
         while self._waiting and self.in_flight < self.room:
-            turn, tokens = self._waiting[0]
+            turn, weight = self._waiting[0]
             if not turn.done():
-                if self.pace is not None and (wait_s := self.pace.begin(tokens)):
+                if self.pace is not None and (wait_s := _begin(self.pace, weight)):
                     self._look_again(wait_s)
                     return
                 self.in_flight += 1
@@ -248,3 +249,7 @@ class Limiter:
         if self._pace_alarm is not None:
             self._pace_alarm.cancel()
         self._pace_alarm = self._loop.call_later(wait_s, self.admit) if wait_s < inf else None
+
+
+def _begin(pace: Pace, weight: Weight | None) -> float:
+    return pace.begin(0.0 if weight is None else weight.reckon())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from promptcard_ext.core.budget import UNLIMITED_OUTPUT
 from promptcard_ext.core.ports import Request
 from promptcard_ext.core.results import Tokens
@@ -11,18 +13,41 @@ from promptcard_ext.core.token_range import prompt_tokens
 _REMEMBERED = 50
 
 
+class Weight:
+    """What one call is expected to take; as long as it waits, this changes with what is learnt meanwhile.
+
+    Args:
+        prompt: Tokens of its prompt.
+        answer: Returns how many its answer is expected to have.
+
+    Attributes:
+        tokens: What it was expected to take when it was last reckoned.
+    """
+
+    __slots__ = ("_answer", "_prompt", "tokens")
+
+    def __init__(self, prompt: float, answer: Callable[[], float] = float) -> None:
+        self._prompt, self._answer = prompt, answer
+        self.tokens = 0.0
+
+    def reckon(self) -> float:
+        """Return what it is expected to take by now."""
+        self.tokens = self._prompt + self._answer()
+        return self.tokens
+
+
 class Weights:
     """What was learnt of the answers of each model; on one event loop."""
 
     def __init__(self) -> None:
         self._answers: dict[str, tuple[int, float]] = {}
 
-    def expected(self, request: Request) -> float:
+    def of(self, request: Request) -> Weight:
         """Return about how many tokens a call will take, in and out.
 
         Until the first answer it is taken to be as long as it may be: it is better to begin late than to be refused.
         """
-        return prompt_tokens(request.messages, request.settings).mid + self._output(request)
+        return Weight(prompt_tokens(request.messages, request.settings).mid, lambda: self._output(request))
 
     def unused(self, request: Request, expected: float, tokens: Tokens) -> float:
         """Learn from an answer and return how many of the expected tokens it did not take; negative when it took more.

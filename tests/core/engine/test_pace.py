@@ -16,7 +16,7 @@ from promptcard_ext.core.engine import Control, EngineOptions, execute
 from promptcard_ext.core.engine.gates import Gates
 from promptcard_ext.core.engine.limiter import Limiter
 from promptcard_ext.core.engine.pace import Buckets
-from promptcard_ext.core.engine.weights import Weights
+from promptcard_ext.core.engine.weights import Weight, Weights
 from promptcard_ext.core.errors import ProviderError, RunError
 from promptcard_ext.core.events import ItemFinished
 from promptcard_ext.core.per_minute import PerMinute, burst, fill
@@ -166,16 +166,20 @@ def test_one_who_stops_waiting_gives_its_turn_and_its_part_to_the_next() -> None
     async def main() -> None:
         limiter = Limiter(5, 5)
         limiter.regulate(Buckets(PerMinute(tokens=6), asyncio.get_running_loop().time))
-        assert limiter.enter(1)
-        large, small = asyncio.ensure_future(limiter.wait(1000)), asyncio.ensure_future(limiter.wait(0.1))
+        small_weight = Weight(0.1)
+        assert limiter.enter(Weight(1))
+        large, small = (
+            asyncio.ensure_future(limiter.wait(Weight(1000))),
+            asyncio.ensure_future(limiter.wait(small_weight)),
+        )
         await asyncio.sleep(0)
         large.cancel()
         async with asyncio.timeout(5):
             await small
         limiter.leave()
-        limiter.withdraw(0.1)
+        limiter.withdraw(small_weight)
         assert limiter.in_flight == 0
-        assert limiter.enter(0.1)  # what the small one did not use
+        assert limiter.enter(Weight(0.1))  # what the small one did not use
 
     run_async(main())
 
@@ -282,6 +286,10 @@ def test_a_run_that_is_paused_while_it_waits_begins_nothing_and_loses_no_turn() 
     run_async(main())
 
 
+def expected(weights: Weights, asked: Request) -> float:
+    return weights.of(asked).reckon()
+
+
 def request(text: str, max_tokens: int | None = None) -> Request:
     return Request("m", (Message("user", text),), ModelSettings(max_tokens=max_tokens))
 
@@ -289,15 +297,23 @@ def request(text: str, max_tokens: int | None = None) -> Request:
 def test_calls_are_expected_to_be_as_long_as_the_answers_before() -> None:
     weights = Weights()
     short = request("Say hello.")
-    assert weights.expected(short) > 4096
-    assert weights.expected(request("Say hello.", 100)) < 130
+    assert expected(weights, short) > 4096
+    assert expected(weights, request("Say hello.", 100)) < 130
     weights.unused(short, 0, Tokens(8, 20))
-    assert 25 < weights.expected(short) < 50
-    assert weights.expected(request("Say hello. " * 500)) > 1000
+    assert 25 < expected(weights, short) < 50
+    assert expected(weights, request("Say hello. " * 500)) > 1000
     for _ in range(100):
         weights.unused(short, 0, Tokens(8, 520))
-    assert 400 < weights.expected(short) < 600
-    assert weights.expected(request("Say hello.", 100)) < 130
+    assert 400 < expected(weights, short) < 600
+    assert expected(weights, request("Say hello.", 100)) < 130
+
+
+def test_what_waits_is_reckoned_by_what_was_learnt_meanwhile() -> None:
+    weights = Weights()
+    waits = weights.of(request("Say hello."))
+    assert waits.reckon() > 4096
+    weights.unused(request("Say hello."), 0, Tokens(8, 20))
+    assert waits.reckon() == waits.tokens < 50
 
 
 def test_what_an_answer_did_not_take_is_known_when_the_provider_tells() -> None:
