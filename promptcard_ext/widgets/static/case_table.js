@@ -580,26 +580,23 @@ class Table {
     const at = { ...this.active };
     const column = this.columns[at.column];
     const row = this.row(at.row) ?? (await this.meanwhile(this.arrived(at.row)));
-    if (!row || this.editor) return;
-    if (column.kind === "assertions") {
-      this.openAssertions(row);
-      return;
+    if (row && !this.editor && column.kind !== "assertions") {
+      let text = typed ?? row[3][at.column];
+      if (typed === undefined && row[6].includes(at.column)) {
+        text = (await this.meanwhile(this.ask({ kind: "cell", key: row[0], column: column.id }))).text ?? "";
+      }
+      this.openEditor(row, column, text, at, typed);
     }
-    let text = typed ?? row[3][at.column];
-    if (typed === undefined && row[6].includes(at.column)) {
-      text = (await this.meanwhile(this.ask({ kind: "cell", key: row[0], column: column.id }))).text ?? "";
-    }
-    this.openEditor(row, column, text, at, typed);
+    const keys = this.ahead ?? [];
+    this.ahead = null;
+    if (row && column.kind === "assertions") this.openAssertions(row);
+    else keys.forEach((event) => this.replay(event));
   }
 
   /** Wait for something; keys that are pressed until then come after it. */
-  async meanwhile(promise) {
-    this.ahead = [];
-    const found = await promise;
-    const keys = this.ahead;
-    this.ahead = null;
-    if (keys.length) setTimeout(() => keys.forEach((event) => this.replay(event)));
-    return found;
+  meanwhile(promise) {
+    this.ahead ??= [];
+    return promise;
   }
 
   replay(event) {
