@@ -483,8 +483,8 @@ class Table {
   onGridKey(event) {
     const { key, shiftKey } = event;
     const ctrl = event.ctrlKey || event.metaKey;
-    if (this.ahead !== undefined) {
-      if (key.length === 1 && !ctrl) this.ahead += key; // typed while the row is on its way
+    if (this.ahead) {
+      this.ahead.push(event); // pressed while the row is on its way
       return true;
     }
     const rows = this.state.seen;
@@ -579,25 +579,36 @@ class Table {
   async edit(typed) {
     const at = { ...this.active };
     const column = this.columns[at.column];
-    let row = this.row(at.row);
-    if (!row) {
-      this.ahead = typed ?? "";
-      row = await this.arrived(at.row);
-      typed = this.ahead || typed;
-      this.ahead = undefined;
+    const row = this.row(at.row) ?? (await this.meanwhile(this.arrived(at.row)));
+    if (row && !this.editor && column.kind !== "assertions") {
+      let text = typed ?? row[3][at.column];
+      if (typed === undefined && row[6].includes(at.column)) {
+        text = (await this.meanwhile(this.ask({ kind: "cell", key: row[0], column: column.id }))).text ?? "";
+      }
+      this.openEditor(row, column, text, at, typed);
     }
-    if (!row || this.editor) return;
-    if (column.kind === "assertions") {
-      this.openAssertions(row);
-      return;
-    }
-    let text = row[3][at.column];
-    if (typed !== undefined) text = typed;
-    else if (row[6].includes(at.column)) {
-      text = (await this.ask({ kind: "cell", key: row[0], column: column.id })).text ?? "";
-      if (this.editor || this.active.row !== at.row || this.active.column !== at.column) return;
-    }
-    this.openEditor(row, column, text, at, typed);
+    const keys = this.ahead ?? [];
+    this.ahead = null;
+    if (row && column.kind === "assertions") this.openAssertions(row);
+    else keys.forEach((event) => this.replay(event));
+  }
+
+  /** Wait for something; keys that are pressed until then come after it. */
+  meanwhile(promise) {
+    this.ahead ??= [];
+    return promise;
+  }
+
+  replay(event) {
+    if (!this.editor) this.onGridKey(event);
+    else if (!this.onEditorKey(event) && event.key.length === 1 && !event.ctrlKey && !event.metaKey) this.write(event.key);
+  }
+
+  write(text) {
+    const { box } = this.editor;
+    if (box.setRangeText) box.setRangeText(text, box.selectionStart, box.selectionEnd, "end");
+    else box.value = [...box.options].find(({ value }) => value.startsWith(text.toLowerCase()))?.value ?? "";
+    box.dispatchEvent(new Event("input"));
   }
 
   async arrived(index) {
@@ -633,10 +644,8 @@ class Table {
     const { key } = event;
     const { box, typed, at } = this.editor;
     if (key === "Escape") this.cancel();
-    else if (key === "Enter" && (event.altKey || event.shiftKey) && box.setRangeText) {
-      box.setRangeText("\n", box.selectionStart, box.selectionEnd, "end");
-      box.dispatchEvent(new Event("input"));
-    } else if (key === "Enter") this.commit({ row: Math.min(this.state.seen - 1, at.row + 1), column: at.column });
+    else if (key === "Enter" && (event.altKey || event.shiftKey) && box.setRangeText) this.write("\n");
+    else if (key === "Enter") this.commit({ row: Math.min(this.state.seen - 1, at.row + 1), column: at.column });
     else if (key === "Tab") this.commit(tabbed(at, event.shiftKey, this.state.seen, this.columns.length) ?? at);
     else if (key.startsWith("Arrow") && typed && box.tagName === "TEXTAREA" && !event.shiftKey) {
       this.commit(moved(at, key, { rows: this.state.seen, columns: this.columns.length }));
