@@ -146,6 +146,8 @@ def latency_curves(samples: LatencySamples) -> alt.Chart:
     for (label, name), values in samples.by_run.items():
         for share, value in zip(shares, pd.Series(values, dtype="float64").quantile(shares), strict=True):
             curves.append({"run": harmless(f"{label} · {name}"), "latency_ms": float(value), "share": share})
+    if not curves:
+        return offline(nothing("No answer was timed."))
     chart: alt.Chart = (
         alt.Chart(pd.DataFrame(curves, columns=["run", "latency_ms", "share"]))
         .mark_line(interpolate="step-after")
@@ -159,6 +161,22 @@ def latency_curves(samples: LatencySamples) -> alt.Chart:
         .properties(width=420, height=200)
     )
     return offline(chart)
+
+
+def nothing(text: str) -> alt.Chart:
+    """Return a chart that says that there is nothing to draw.
+
+    JupyterLab's Vega never comes to an end with axes and legends that have no value at all, and takes the page with it.
+    """
+    import altair as alt
+
+    chart: alt.Chart = (
+        alt.Chart(alt.Data(values=[{"text": text}]))
+        .mark_text(fontSize=12, color="#7b7b7b")
+        .encode(text="text:N")
+        .properties(width=420, height=60)
+    )
+    return chart
 
 
 def _axis(**options: Any) -> alt.Axis:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from promptcard_ext.kernel.charts import offline
+from promptcard_ext.kernel.charts import nothing, offline
 from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.stats.frontier import FrontierPoint, frontier
 from promptcard_ext.stats.summary import SummaryRow
@@ -23,6 +23,9 @@ def frontier_chart(rows: Sequence[SummaryRow], title: str) -> alt.LayerChart:
     import pandas as pd
 
     points = frontier(rows)[:MAX_POINTS]
+    if not points:
+        empty = alt.layer(nothing("Nothing has both a price and a verdict."))
+        return offline(cast("alt.LayerChart", empty.properties(title=title, description=_told(title, points))))
     names = ["label", "model", "cost", "rate", "low", "high", "front"]
     frame = pd.DataFrame([_point(point) for point in points], columns=names)
     base = alt.Chart(frame)
@@ -57,7 +60,7 @@ def _cost_scale(points: Sequence[FrontierPoint]) -> alt.Scale:
 
     costs = [point.cost_usd for point in points]
     # Models differ by factors: what is cheap would all be at the left edge.
-    wide = bool(costs) and min(costs) > 0 and max(costs) > 20 * min(costs)
+    wide = min(costs) > 0 and max(costs) > 20 * min(costs)
     return alt.Scale(type="log", padding=14) if wide else alt.Scale(zero=True)
 
 

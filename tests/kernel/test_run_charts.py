@@ -133,3 +133,11 @@ def test_cells_without_a_verdict_are_no_zeros() -> None:
 def test_another_kind_of_line_is_refused() -> None:
     with pytest.raises(ValueError, match="neither 'card' nor 'case'"):
         chart_of(some(), "heatmap", by="model")
+
+
+@pytest.mark.parametrize("name", ["latencies", "frontier"])
+def test_without_any_value_there_are_no_axes_for_jupyterlab_to_get_lost_in(name: str) -> None:
+    spec = chart_of(fed([result(0, "error", None)]), name).to_dict()
+    (layer,) = spec.get("layer", [spec])
+    assert set(layer["encoding"]) == {"text"}
+    assert spec["title"].startswith("night run: ")
