@@ -33,7 +33,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anywidget
 import msgspec
@@ -45,7 +45,6 @@ from promptcard_ext.kernel.handle import RunHandle
 from promptcard_ext.kernel.process_keeper import ProcessKeeper
 from promptcard_ext.kernel.run_keeper import RunKeeper
 from promptcard_ext.kernel.safe_text import harmless
-from promptcard_ext.kernel.workspace import Workspace
 from promptcard_ext.widgets import run_orders, run_windows
 from promptcard_ext.widgets.base import Channel, Throttle, joined_files, static_file
 from promptcard_ext.widgets.item_state import item_state, money_state
@@ -53,11 +52,17 @@ from promptcard_ext.widgets.questions import Questions
 from promptcard_ext.widgets.run_index import CHUNK, MAX_GROUPS, RunIndex
 from promptcard_ext.widgets.run_windows import MAX_WINDOW
 
+if TYPE_CHECKING:
+    from promptcard_ext.kernel.workspace import Workspace
+
 __all__ = ["MAX_GROUPS", "MAX_WINDOW", "RunView", "Selection"]
 
 # More than this is counted on a thread of its own, some at a time: nobody waits for it.
 AT_ONCE = 4 * CHUNK
 MAX_SELECTED = 10_000
+
+# Set by whatever shows comparisons: told of what is marked, by every view in which somebody asks for one.
+compare: Callable[[RunView, Selection], object] | None = None
 
 _views: weakref.WeakKeyDictionary[RunHandle, weakref.ref[RunView]] = weakref.WeakKeyDictionary()
 
@@ -259,7 +264,7 @@ class RunView(anywidget.AnyWidget):
             # Only what is not possible, and why.
             "cannot": {action: why for action, why in keeper.reasons(status).items() if why},
             "found": self._questions.state(),
-            "compares": bool(self._compare),
+            "compares": bool(self._compare or compare),
             "back": harmless(self._before[-1].name) if self._before else "",
         }
 
@@ -346,10 +351,12 @@ class RunView(anywidget.AnyWidget):
         items = [one for one in ordinals[:MAX_SELECTED] if isinstance(one, int) and one >= 0]
         with self._lock:
             self._selection = Selection(headings, items)
-            hooks = list(self._compare) if told else []
+            selection, hooks = self._selection, list(self._compare) if told else []
         try:
             for hook in hooks:
-                hook(self._selection)
+                hook(selection)
+            if told and compare is not None:
+                compare(self, selection)
         except Exception as error:  # noqa: BLE001  Foreign code: whoever has asked is told what became of it.
             return {"problem": harmless(f"{type(error).__name__}: {error}")}
         return {}
