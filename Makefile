@@ -40,6 +40,7 @@ bench: $(READY) ## Measure; results go to bench/RESULTS.md
 	$(BIN)/python -m bench.responsive --write bench/RESULTS.md
 	$(BIN)/python -m bench.sockets --write bench/RESULTS.md
 	$(BIN)/python -m bench.control --write bench/RESULTS.md
+	$(BIN)/python -m bench.widgets --write bench/RESULTS.md
 	$(BIN)/python -m bench.batch --write bench/RESULTS.md
 	$(BIN)/python -m bench.batch --processes 2 --write bench/RESULTS.md
 	$(BIN)/python -m bench.batch --calls 100000 --rounds 1 --write bench/RESULTS.md

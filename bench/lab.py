@@ -69,20 +69,20 @@ def lab(root: Path, more_packages: Path) -> Iterator[str]:
         try:
             record = base / "runtime" / f"jpserver-{process.pid}.json"
             wait_for(record.exists, 90)
-            yield f"http://127.0.0.1:{port}/lab/tree/"
+            yield f"http://127.0.0.1:{port}/"
         finally:
             process.terminate()
             process.wait(60)
 
 
 @contextmanager
-def browser() -> Iterator[Page]:
-    """Yield a page of Debian's Chromium."""
+def page() -> Iterator[Page]:
+    """Yield a page of Debian's Chromium, in a browser of its own: what other pages hold is not counted."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=BROWSER, args=[*QUIET, "--enable-precise-memory-info"])
-        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(300_000)
-        yield page
+        opened = chromium.new_page(viewport={"width": 1280, "height": 1000})
+        opened.set_default_timeout(300_000)
+        yield opened
         chromium.close()
 
 
@@ -102,7 +102,8 @@ class OpenNotebook:
         self._cdp.send("Network.enable")
         self._cdp.on("Network.webSocketFrameReceived", self._count)
         self.comm_messages = self.frames = self.bytes = 0
-        page.goto(f"{url}{name}?token={TOKEN}")
+        # A workspace for each: the Lab would open what was open before, too.
+        page.goto(f"{url}lab/workspaces/{self.path.stem}/tree/{name}?token={TOKEN}")
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
         page.locator(".jp-CodeCell").first.locator(".jp-InputPrompt").click()
 
@@ -160,9 +161,13 @@ class OpenNotebook:
         before = self.path.stat().st_mtime_ns
         self.page.keyboard.press("Control+s")
         deadline = time.monotonic() + 60
-        while self.path.stat().st_mtime_ns == before and time.monotonic() < deadline:
-            self.page.wait_for_timeout(100)
-        return self.path.stat().st_size
+        while time.monotonic() < deadline:
+            self.page.wait_for_timeout(300)
+            found = self.path.stat()
+            # It is empty while it is written.
+            if found.st_mtime_ns != before and found.st_size:
+                return found.st_size
+        sys.exit(f"{self.path.name} was not saved.")
 
 
 def dropped(between_ms: list[float]) -> int:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.engine import Target, machine, say, write_section
-from bench.lab import OpenNotebook, browser, dropped, lab, notebook
+from bench.lab import OpenNotebook, dropped, lab, notebook, page
 
 ITABLES = "itables==2.9.1"
 OUR_ROWS = ".pcv-grid:not([hidden]) .pcv-rows .pcv-row:not(.pcv-wait)"
@@ -273,16 +273,14 @@ def measure(rows: int) -> tuple[str, bool]:
         has_other = install(packages)
         notebook(root / "ours.ipynb", [cell.replace("%ROWS%", str(rows)) for cell in OURS])
         notebook(root / "theirs.ipynb", THEIRS)
-        with lab(root, packages) as url, browser() as page:
-            mine, live = ours(OpenNotebook(page, url, root, "ours.ipynb"))
+        with lab(root, packages) as url:
+            with page() as first:
+                mine, live = ours(OpenNotebook(first, url, root, "ours.ipynb"))
             other = None
             if has_other:
                 say("itables")
-                # A page of its own: what the first one holds is not counted.
-                second = page.context.new_page()
-                second.set_viewport_size({"width": 1280, "height": 1000})
-                page.close()
-                other = theirs(OpenNotebook(second, url, root, "theirs.ipynb"))
+                with page() as second:
+                    other = theirs(OpenNotebook(second, url, root, "theirs.ipynb"))
     say("")
     return table(mine, live, other, rows)
 

@@ -18,7 +18,6 @@ from promptcard_ext.widgets.item_columns import CODES, SORTS, ItemColumns
 
 REMEMBERED = 6
 STEP = 500
-MAX_KEY = 60
 MAX_TEXT = 500
 # An order is made anew when results have come, but never for more than a tenth of the time.
 RESTS = 10

@@ -13,8 +13,6 @@ from promptcard_ext.widgets.item_columns import ItemColumns
 from promptcard_ext.widgets.questions import Found
 from promptcard_ext.widgets.totals import Group, Totals
 
-MAX_WINDOW = 500
-MAX_CELLS = 2_000
 # So many results are read at once while totals catch up: all of them might not fit into memory.
 CHUNK = 500
 MAX_GROUPS = 12

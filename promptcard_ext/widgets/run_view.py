@@ -33,7 +33,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anywidget
 import msgspec
@@ -45,18 +45,24 @@ from promptcard_ext.kernel.handle import RunHandle
 from promptcard_ext.kernel.process_keeper import ProcessKeeper
 from promptcard_ext.kernel.run_keeper import RunKeeper
 from promptcard_ext.kernel.safe_text import harmless
-from promptcard_ext.kernel.workspace import Workspace
-from promptcard_ext.widgets import run_orders
+from promptcard_ext.widgets import run_orders, run_windows
 from promptcard_ext.widgets.base import Channel, Throttle, joined_files, static_file
-from promptcard_ext.widgets.item_state import item_state, money_state, row_state
-from promptcard_ext.widgets.questions import Question, Questions
-from promptcard_ext.widgets.run_index import CHUNK, MAX_CELLS, MAX_GROUPS, MAX_WINDOW, RunIndex
+from promptcard_ext.widgets.item_state import item_state, money_state
+from promptcard_ext.widgets.questions import Questions
+from promptcard_ext.widgets.run_index import CHUNK, MAX_GROUPS, RunIndex
+from promptcard_ext.widgets.run_windows import MAX_WINDOW
+
+if TYPE_CHECKING:
+    from promptcard_ext.kernel.workspace import Workspace
 
 __all__ = ["MAX_GROUPS", "MAX_WINDOW", "RunView", "Selection"]
 
 # More than this is counted on a thread of its own, some at a time: nobody waits for it.
 AT_ONCE = 4 * CHUNK
 MAX_SELECTED = 10_000
+
+# Set by whatever shows comparisons: told of what is marked, by every view in which somebody asks for one.
+compare: Callable[[RunView, Selection], object] | None = None
 
 _views: weakref.WeakKeyDictionary[RunHandle, weakref.ref[RunView]] = weakref.WeakKeyDictionary()
 
@@ -258,7 +264,7 @@ class RunView(anywidget.AnyWidget):
             # Only what is not possible, and why.
             "cannot": {action: why for action, why in keeper.reasons(status).items() if why},
             "found": self._questions.state(),
-            "compares": bool(self._compare),
+            "compares": bool(self._compare or compare),
             "back": harmless(self._before[-1].name) if self._before else "",
         }
 
@@ -300,11 +306,9 @@ class RunView(anywidget.AnyWidget):
             if kind == "show":
                 self._go_back()
             return answer | self._snapshot(), []
-        if kind == "rows":
-            window, rows = self._window(request)
-            return answer | window, [msgspec.json.encode(rows)]
-        if kind == "cells":
-            window, rows = self._cells(request)
+        if kind in ("rows", "cells"):
+            find = run_windows.list_window if kind == "rows" else run_windows.matrix_window
+            window, rows = find(self._index, self._questions, self._lock, request)
             return answer | window, [msgspec.json.encode(rows)]
         if kind == "item":
             result = self._result(request)
@@ -337,50 +341,6 @@ class RunView(anywidget.AnyWidget):
         else:
             loop.submit(asyncio.to_thread(work))
 
-    def _window(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[list[Any]]]:
-        first, last, outcome = request.get("from"), request.get("to"), request.get("outcome") or ""
-        nothing: tuple[dict[str, Any], list[list[Any]]] = {"from": 0, "to": 0, "outcome": ""}, []
-        if not isinstance(first, int) or not isinstance(last, int):
-            return nothing
-        if not isinstance(outcome, str) or (outcome and outcome not in self._index.found):
-            return nothing
-        question = Question.of(request.get("question"))
-        if question is None and "question" in request:
-            return nothing
-        first = max(0, first)
-        last = max(first, min(last, first + MAX_WINDOW))
-        with self._lock:
-            index = self._index
-            answer: dict[str, Any] = {"from": first, "to": last, "outcome": outcome}
-            if question is None:
-                ordinals = index.ordinals(outcome, first, last)
-            else:
-                found = self._questions.ask(_key(request), question)
-                ordinals, answer["found"] = found.ordinals[first:last], found.state()
-        results = (self._run.result(ordinal) for ordinal in ordinals)
-        return answer, [row_state(result) for result in results if result is not None]
-
-    def _cells(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[list[Any]]]:
-        edges = [request.get(name) for name in ("from", "to", "left", "right")]
-        if not all(isinstance(edge, int) for edge in edges):
-            return {"from": 0, "to": 0, "cases": 0}, []
-        first, last, left, right = (max(0, edge or 0) for edge in edges)
-        question = Question.of(request.get("question"))
-        with self._lock:
-            index = self._index
-            found = None if question is None else self._questions.ask(_key(request), question)
-            cases = index.cases(found)
-            columns = range(left, min(right, index.shape.columns if index.shape else 0, left + MAX_WINDOW))
-            most = MAX_CELLS // max(1, len(columns))
-            rows = range(first, max(first, min(last, cases, first + most)))
-            cells = index.cells(found, rows, columns)
-            known = [index.case_result(row[0]) for row in cells]
-        for row, ordinal in zip(cells, known, strict=True):
-            result = None if ordinal is None else self._run.result(ordinal)
-            row.insert(1, "" if result is None else row_state(result)[2])
-        answer = {"from": first, "to": rows.stop, "cases": cases}
-        return answer | ({} if found is None else {"found": found.state()}), cells
-
     def _select(self, request: dict[str, Any], *, told: bool) -> dict[str, Any]:
         columns, ordinals = request.get("columns"), request.get("ordinals")
         shape = self._index.shape
@@ -391,17 +351,15 @@ class RunView(anywidget.AnyWidget):
         items = [one for one in ordinals[:MAX_SELECTED] if isinstance(one, int) and one >= 0]
         with self._lock:
             self._selection = Selection(headings, items)
-            hooks = list(self._compare) if told else []
+            selection, hooks = self._selection, list(self._compare) if told else []
         try:
             for hook in hooks:
-                hook(self._selection)
+                hook(selection)
+            if told and compare is not None:
+                compare(self, selection)
         except Exception as error:  # noqa: BLE001  Foreign code: whoever has asked is told what became of it.
             return {"problem": harmless(f"{type(error).__name__}: {error}")}
         return {}
-
-
-def _key(request: dict[str, Any]) -> str:
-    return str(request.get("key"))[:60]
 
 
 def _nothing() -> None:

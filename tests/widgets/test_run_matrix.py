@@ -10,7 +10,7 @@ import pytest
 from promptcard_ext.core.errors import RunError
 from promptcard_ext.kernel.handle import RunHandle
 from promptcard_ext.kernel.run_shape import RunShape
-from promptcard_ext.widgets import RunView
+from promptcard_ext.widgets import RunView, run_view
 from promptcard_ext.widgets.run_view import AT_ONCE, Selection
 from tests.support import wait_for
 from tests.widgets.fakes import FakeComm, Hands, handle, result
@@ -101,6 +101,19 @@ def test_what_is_marked_is_known_in_python_and_a_comparison_is_passed_on(view_of
     channel.ask("compare", columns=[1, 2], ordinals=[])
     assert told == [Selection([("c@2", "p:a"), ("c@1", "p:b")], [])]
     assert channel.ask("compare", columns=None, ordinals=[])[0]["problem"]
+
+
+def test_whatever_shows_comparisons_is_told_by_every_view(
+    view_of: Views, run: RunHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[RunView, Selection]] = []
+    monkeypatch.setattr(run_view, "compare", lambda view, selection: told.append((view, selection)))
+    view, _, channel = view_of(run)
+    assert view.state["compares"]
+    channel.ask("select", columns=[0], ordinals=[])
+    assert told == []
+    channel.ask("compare", columns=[0], ordinals=[])
+    assert told == [(view, Selection([("c@1", "p:a")], []))]
 
 
 def test_what_goes_wrong_in_a_comparison_is_told_to_whoever_asked(view_of: Views, run: RunHandle) -> None:
