@@ -23,13 +23,16 @@ def _runs(arguments: argparse.Namespace) -> int:
         RunFolder.remove(arguments.run)
         print(f"Removed {arguments.run}.")
         return 0
+    from promptcard_ext.kernel.origin import kept_origin
     from promptcard_ext.kernel.resume import setup_in
-    from promptcard_ext.kernel.terminal import print_failures, print_metrics, print_summary
+    from promptcard_ext.kernel.terminal import print_failures, print_metrics, print_summary, printable
     from promptcard_ext.stats.summary import summarise
 
     with RunFolder.open(arguments.run, write=False) as folder:
         rows = summarise(folder.results.iter_plan(), setup_in(folder).derived_metrics)
         print_summary(rows, title=folder.head.name)
+        if origin := kept_origin(folder.head.options):
+            print(printable(f"Started from {origin}."))
         print_metrics(rows)
         print_failures(folder.results.iter_plan())
     return 0

@@ -87,7 +87,7 @@ class _Shown:
     def __init__(self, run: RunHandle, view: LiveView | None, lasting: bool) -> None:
         from IPython.display import display
 
-        self._run, self._view = run, view
+        self._run, self._view, self._lasting = run, view, lasting
         self._end: Callable[[], None] = lambda: None
         # Held while the output is replaced: a static output must not become live again.
         self._lock = threading.Lock()
@@ -118,6 +118,9 @@ class _Shown:
             loop.call_later(SETTLE_S, self._settle)
 
     def _settle(self) -> None:
+        if not self._lasting and os.environ.get("PROMPTCARDS_RENDER") == "freeze":
+            self._freeze()
+            return
         with self._lock:
             if self._view is not None:
                 self._update()

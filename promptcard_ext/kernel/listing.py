@@ -83,23 +83,23 @@ class RunList(list[RunLine]):
                 name_of(one.name),
                 esc(one.status),
                 cut(", ".join(one.models), 120),
+                _time(one.created_at),
+                f"<small>{esc(one.id)}</small>",
                 f"{one.counts.done:,} of {one.counts.total:,}",
                 f"{one.counts.passed:,}",
-                esc(cost_text(one.counts.cost_usd, one.counts.priced, one.counts.done) if one.counts.done else "–"),
-                _time(one.created_at),
-                f"<code>{esc(one.id)}</code>",
+                esc(cost_text(one.counts.cost_usd, one.counts.priced, one.counts.done)).replace(" (", "<br>(", 1),
             ]
             for one in self
         )
-        names = ["run", "status", "models", "done", "passed", "cost", "started", "id"]
-        return _shown(names, rows, len(self), "No run.")
+        names = ["run", "status", "models", "started", "id", "done", "passed", "cost"]
+        return _shown(names, rows, len(self), "No run.", texts=5)
 
 
 def _time(moment: datetime) -> str:
     return esc(f"{moment:%Y-%m-%d %H:%M}")
 
 
-def _shown(names: list[str], rows: Iterable[Sequence[str]], number: int, nothing: str) -> str:
+def _shown(names: list[str], rows: Iterable[Sequence[str]], number: int, nothing: str, *, texts: int = 99) -> str:
     if not number:
         return framed(f'<p class="pc-note">{nothing}</p>')
-    return framed(table(names, rows, number, room=_ROOM))
+    return framed(table(names, rows, number, texts=texts, room=_ROOM))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from promptcard_ext.core.contract.cards import SavedVersion
 from promptcard_ext.core.contract.provenance import Provenance
@@ -36,16 +39,12 @@ class Origin(NamedTuple):
     @property
     def place(self) -> str:
         """Notebook and cell in words; ``unknown`` when neither is known."""
-        cell = self.provenance.cell_id or (self.provenance.cell_hash or "")[:_HASH_DIGITS]
-        parts = [self.provenance.notebook or "", f"cell {cell}" if cell else ""]
-        return ", ".join(part for part in parts if part) or "unknown"
+        return place_of(self.provenance) or "unknown"
 
     @property
     def commit(self) -> str:
         """The commit in words; empty when it is not known."""
-        if self.provenance.git_commit is None:
-            return ""
-        return self.provenance.git_commit[:_HASH_DIGITS] + (" with changes" if self.provenance.git_dirty else "")
+        return commit_of(self.provenance)
 
     def __repr__(self) -> str:
         said = f"<{self.label} from {self.place}, saved {self.created_at:%Y-%m-%d %H:%M}"
@@ -62,6 +61,35 @@ class Origin(NamedTuple):
         )
         rows = [[name, cut(value)] for name, value in facts if value]
         return framed(f"<h4>{name_of(self.label)}</h4>{table(['', ''], rows, len(rows), small=True)}")
+
+
+def place_of(provenance: Provenance) -> str:
+    """Return notebook and cell in words; empty when neither is known."""
+    cell = provenance.cell_id or (provenance.cell_hash or "")[:_HASH_DIGITS]
+    parts = [provenance.notebook or "", f"cell {cell}" if cell else ""]
+    return ", ".join(part for part in parts if part)
+
+
+def commit_of(provenance: Provenance) -> str:
+    """Return the commit in words; empty when it is not known."""
+    commit = (provenance.git_commit or "")[:_HASH_DIGITS]
+    return f"{commit} with changes" if commit and provenance.git_dirty else commit
+
+
+def kept_origin(options: Mapping[str, Any]) -> str:
+    """Return in words where a run on this machine was started; empty when nothing is known.
+
+    Args:
+        options: Of its head, which may have been written by anybody.
+    """
+    try:
+        found = msgspec.convert(options.get("provenance"), Provenance | None)
+    except msgspec.ValidationError:
+        return ""
+    if found is None:
+        return ""
+    commit = commit_of(found)
+    return ", ".join(part for part in (place_of(found), f"commit {commit}" if commit else "") if part)
 
 
 class History(list[Origin]):

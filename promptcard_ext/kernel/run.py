@@ -9,6 +9,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
 from promptcard_ext.core.assertions import python
 from promptcard_ext.core.budget import SpendLimit
 from promptcard_ext.core.card import Card
@@ -24,6 +26,7 @@ from promptcard_ext.core.results import Generation
 from promptcard_ext.interchange.price_file import price_book
 from promptcard_ext.kernel import loop
 from promptcard_ext.kernel.handle import RunHandle
+from promptcard_ext.kernel.provenance import here
 from promptcard_ext.kernel.redo import Items
 from promptcard_ext.kernel.setup import Setup
 from promptcard_ext.local.case_spool import CaseSpool
@@ -131,9 +134,11 @@ def new_folder(setup: Setup, name: str) -> RunFolder:
     Raises:
         FileError: It cannot be made.
     """
-    plan = setup.plan
+    plan, options = setup.plan, setup.to_keep()
+    if (origin := here()) is not None:
+        options["provenance"] = msgspec.to_builtins(origin)
     return RunFolder.create(
-        name, cards=plan.cards, models=plan.models, cases=plan.cases, repeats=plan.repeats, options=setup.to_keep()
+        name, cards=plan.cards, models=plan.models, cases=plan.cases, repeats=plan.repeats, options=options
     )
 
 

@@ -160,6 +160,8 @@ class KernelShelf:
 
     def save(self, card: Card) -> Kept:
         """Save a card as its next version, unless a version has this content."""
+        if card.references:
+            card = card.compose(self._version)
         versions = self._versions.setdefault(card.name, [])
         self._changed[card.name] = datetime.now(UTC)
         for index, known in enumerate(versions):
@@ -172,17 +174,20 @@ class KernelShelf:
     def card(self, name: str, which: str) -> Card:
         """Return a version of a card, by number."""
         versions = self._versions.get(name, [])
-        if which == "latest" and versions:
-            return versions[-1]
-        for known in versions:
-            if which == str(known.version):
-                return known
+        found = versions[-1] if which == "latest" and versions else None
+        if which.isdecimal() and len(which) < 10:
+            found = self._version(name, int(which))
+        if found is not None:
+            return found
         raise NotFound(
             f"There is no version '{name}@{which}' in {self.where}."
             if versions
             else f"There is no card '{name}' here.",
             hint="'%cards' lists those that there are; '%%card' makes one.",
         )
+
+    def _version(self, name: str, number: int) -> Card | None:
+        return next((one for one in self._versions.get(name, ()) if one.version == number), None)
 
     def add_case(self, card: str, case: Case) -> str:
         """Save a case in place of one with its name or its variables."""

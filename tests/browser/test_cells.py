@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from promptcard_ext.client.discovery import Address
+from promptcard_ext.kernel.verification import verify_notebook
 from tests.browser.conftest import ARTEFACTS
 from tests.kernel.hostile import PAYLOADS
 
@@ -93,6 +94,9 @@ def test_what_a_model_wrote_is_dead_in_the_live_table_and_in_the_static_one(
     assert foreign == []
     page.keyboard.press("Control+s")
     expect(page.get_by_text("Saving completed")).to_be_visible()
+    # What JupyterLab has saved is what was shown, manifest and all.
+    saved = verify_notebook(folder / HOSTILE)
+    assert (saved.outputs, saved.flags) == (2, [])
 
 
 def refuse_kernels(page: Page) -> None:

@@ -45,6 +45,24 @@ def test_when_nobody_waits_it_stays_live_and_its_static_form_follows_the_end(not
     assert run._listeners == []
 
 
+def test_where_it_is_wanted_the_output_is_static_at_the_end_though_nobody_waited(
+    notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMPTCARDS_RENDER", "freeze")
+    run = handle(total=1)
+    display.show_run(run)
+    display.show_run(run, lasting=True)
+    assert WIDGET in notebook.shown[0].versions[0]
+    run.feed([result(0)], status="completed")
+    notebook.settle()
+    run.wait()
+    frozen, lasting = notebook.shown
+    assert set(frozen.versions[-1]) == {"text/html", "text/plain"}
+    assert "completed · 1 of 1" in frozen.versions[-1]["text/html"]
+    assert WIDGET in lasting.versions[-1]
+    assert notebook.views[0].displays == 1
+
+
 def test_a_view_that_was_closed_meanwhile_leaves_the_static_form(notebook: Notebook) -> None:
     run = handle(total=1)
     display.show_run(run)

@@ -200,6 +200,12 @@ def test_a_version_is_run_by_its_number(cells: Cells) -> None:
     assert cells.error("%run_card nothing simulated:echo").code == "not_found"
 
 
+def test_a_card_includes_another_of_this_kernel(cells: Cells) -> None:
+    cells.good("%%card style\nBe brief.", "%%card greet -o card\n{% include 'style@1' %} Say hello to {{ who }}.")
+    assert cells["card"].render({"who": "Ada"})[0].content == "Be brief. Say hello to Ada."
+    assert cells.error("%%card greet\n{% include 'style@2' %}").code == "include_unknown"
+
+
 def test_cards_are_found_by_name_title_and_tag(cells: Cells) -> None:
     cells.good(CARD, "%%card triage --title 'Support' --tag billing\nSort {{ it }}.")
     assert [one.name for one in cells.good("%cards")] == ["greet", "triage"]

@@ -14,8 +14,11 @@ from typing import Any
 import msgspec
 import pytest
 
+import promptcard_ext as pc
+from promptcard_ext.cli import build_parser
 from promptcard_ext.core.contract.provenance import Provenance
 from promptcard_ext.kernel import provenance
+from promptcard_ext.kernel.origin import kept_origin
 
 CODE = "ws.save(card)"
 Kernel = Callable[..., None]
@@ -193,3 +196,30 @@ def test_packages_are_sorted_with_their_versions_and_the_first_on_the_path_count
     before = provenance.environment_hash()
     (tmp_path / "one" / "beta-1.dist-info").mkdir()
     assert provenance.environment_hash() != before
+
+
+def test_a_run_that_is_kept_on_this_machine_says_where_it_was_started(
+    repository: Path,
+    kernel: Kernel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PROMPTCARDS_HOME", str(tmp_path / "home"))
+    kernel(execution(cellId="8c1d"))
+    run = pc.run(pc.Card("greet", "Hi {{ who }}"), [{"who": "Ada"}], "simulated:echo", keep=True).wait()
+    assert run.kept_as is not None
+    main_of_runs(run.kept_as)
+    said = capsys.readouterr().out
+    commit = git(repository, "rev-parse", "HEAD")[:12]
+    assert f"Started from notebooks/a.ipynb, cell 8c1d, commit {commit}." in said
+
+
+@pytest.mark.parametrize("written", [3, "x", {"git_dirty": "yes"}, {"unheard": 1}, None, {}, {"notebook": "x" * 2000}])
+def test_whatever_the_head_of_a_kept_run_says_of_it_is_no_error(written: object) -> None:
+    assert kept_origin({"provenance": written}) == ""
+
+
+def main_of_runs(run_id: str) -> None:
+    arguments = build_parser().parse_args(["runs", run_id])
+    assert arguments.command(arguments) == 0

@@ -234,6 +234,19 @@ def test_whatever_a_manifest_says_the_notebook_is_gone_through(
     assert "\u202e" not in repr(found)
 
 
+def test_a_notebook_can_look_at_itself(
+    executed: tuple[str, nbformat.NotebookNode], served: Served, tmp_path: Path
+) -> None:
+    path = tmp_path / "self.ipynb"
+    nbformat.write(executed[1], path)
+    book = served.execute(
+        ["import promptcard_ext as pc\npc.verify_notebook()"], tmp_path, JPY_SESSION_NAME=str(path)
+    )
+    shown = book.cells[0].outputs[0].data
+    assert shown["text/plain"] == "<Verification self.ipynb: 3 outputs; as in the store>"
+    assert "✓ self.ipynb" in shown["text/html"]
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{"outputs": [null]}]}'])
 def test_what_is_no_notebook_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "no.ipynb"
