@@ -171,7 +171,7 @@ def nothing(text: str) -> alt.Chart:
     import altair as alt
 
     chart: alt.Chart = (
-        alt.Chart(alt.Data(values=[{"text": text}]))
+        alt.Chart(alt.Data(values=[{"text": text}]))  # type: ignore[no-untyped-call]
         .mark_text(fontSize=12, color="#7b7b7b")
         .encode(text="text:N")
         .properties(width=420, height=60)
