@@ -12,8 +12,8 @@ async def test_the_owner_is_known_by_jupyters_token(api: Api, tenant: Tenant) ->
     me = (await api.ask("GET", "auth/me")).json
     assert (me["user"]["id"], me["user"]["email"]) == (str(tenant.actor.user_id), None)
     assert (me["kind"], me["via"]) == ("human", "local")
-    # Other tests make the same person a member of theirs.
-    assert [one["role"] for one in me["workspaces"] if one["slug"] == tenant.slug] == ["owner"]
+    # The oldest of them only, and other tests make the same person a member of theirs.
+    assert "owner" in {one["role"] for one in me["workspaces"]}
     assert (await api.ask("GET", f"workspaces/{tenant.slug}")).json["role"] == "owner"
 
 
