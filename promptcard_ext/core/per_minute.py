@@ -7,7 +7,7 @@ no minute ever sees more than L calls begin. The price for that is a sixtieth of
 
 Tokens are counted as calls are expected to take them when they begin, and put right when they end. A call that takes
 more than the bucket can hold begins when it is full, and those after it wait until its debt is paid. So of tokens a
-minute sees at most L and what the largest call takes.
+minute sees at most L, what the largest call takes, and what calls in flight at its beginning turned out not to take.
 """
 
 from __future__ import annotations
