@@ -169,9 +169,10 @@ def nothing(text: str) -> alt.Chart:
     JupyterLab's Vega never comes to an end with axes and legends that have no value at all, and takes the page with it.
     """
     import altair as alt
+    import pandas as pd
 
     chart: alt.Chart = (
-        alt.Chart(alt.Data(values=[{"text": text}]))  # type: ignore[no-untyped-call]
+        alt.Chart(pd.DataFrame({"text": [text]}))
         .mark_text(fontSize=12, color="#7b7b7b")
         .encode(text="text:N")
         .properties(width=420, height=60)
