@@ -59,6 +59,8 @@ __all__ = ["MAX_GROUPS", "MAX_WINDOW", "RunView", "Selection"]
 
 # More than this is counted on a thread of its own, some at a time: nobody waits for it.
 AT_ONCE = 4 * CHUNK
+STEP = 100
+PAUSE_S = 0.001
 MAX_SELECTED = 10_000
 
 # Set by whatever shows comparisons: told of what is marked, by every view in which somebody asks for one.
@@ -285,8 +287,10 @@ class RunView(anywidget.AnyWidget):
                 with self._lock:
                     if self._closed or not self._index.behind:
                         break
-                    self._index.absorb(CHUNK)
+                    self._index.absorb(STEP)
                 self._throttle.request()
+                # Locks are not fair: without this pause a request that waits would wait for the end.
+                time.sleep(PAUSE_S)
         finally:
             self._catching_up = False
             self._throttle.request()
