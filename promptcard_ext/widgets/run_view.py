@@ -64,7 +64,8 @@ PAUSE_S = 0.001
 MAX_SELECTED = 10_000
 
 # Set by whatever shows comparisons: told of what is marked, by every view in which somebody asks for one.
-compare: Callable[[RunView, Selection], object] | None = None
+# What it returns is told to whoever has asked.
+compare: Callable[[RunView, Selection], str] | None = None
 
 _views: weakref.WeakKeyDictionary[RunHandle, weakref.ref[RunView]] = weakref.WeakKeyDictionary()
 
@@ -125,6 +126,8 @@ class RunView(anywidget.AnyWidget):
         self._selection = Selection([], [])
         self._compare: list[Callable[[Selection], object]] = []
         self._before: list[RunHandle] = []
+        self._below: anywidget.AnyWidget | None = None
+        self._below_text = ""
         self._stop_listening: Callable[[], None] = _nothing
         self._channel = Channel(self._on_request)
         self._throttle = throttle(self._tick)
@@ -159,6 +162,21 @@ class RunView(anywidget.AnyWidget):
             view = cls(run)
             _views[run] = weakref.ref(view)
         return view
+
+    @property
+    def run(self) -> RunHandle:
+        """The handle of the run that it shows now."""
+        return self._run
+
+    def show_below(self, widget: anywidget.AnyWidget | None, text: str = "") -> None:
+        """Show another widget under the results in place of the one before, which is closed; or a text, or nothing."""
+        with self._lock:
+            before, self._below, self._below_text = self._below, None if self._closed else widget, text
+            unwanted = widget if self._closed else None
+        for one in (before, unwanted):
+            if one is not None and one is not self._below:
+                one.close()
+        self._throttle.request()
 
     @property
     def selection(self) -> Selection:
@@ -228,6 +246,7 @@ class RunView(anywidget.AnyWidget):
             self._index.clear()
             self._compare.clear()
             self._before.clear()
+        self.show_below(None)
 
     # -- totals ------------------------------------------------------------------------------------------------------
 
@@ -267,6 +286,8 @@ class RunView(anywidget.AnyWidget):
             "cannot": {action: why for action, why in keeper.reasons(status).items() if why},
             "found": self._questions.state(),
             "compares": bool(self._compare or compare),
+            "below": "" if self._below is None else self._below.model_id,
+            "below_text": harmless(self._below_text),
             "back": harmless(self._before[-1].name) if self._before else "",
         }
 
@@ -359,8 +380,8 @@ class RunView(anywidget.AnyWidget):
         try:
             for hook in hooks:
                 hook(selection)
-            if told and compare is not None:
-                compare(self, selection)
+            if told and not hooks and compare is not None:
+                return {"said": harmless(compare(self, selection))}
         except Exception as error:  # noqa: BLE001  Foreign code: whoever has asked is told what became of it.
             return {"problem": harmless(f"{type(error).__name__}: {error}")}
         return {}

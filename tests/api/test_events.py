@@ -84,8 +84,10 @@ async def test_a_run_that_has_ended_is_told_from_the_start_or_from_where_one_was
 
 
 async def test_somebody_who_has_left_takes_up_no_memory(api: Api, watch: Watch, tenant: Tenant) -> None:
-    socket = await watch(tenant.start([SLOW]))
-    (handler,) = (weakref.ref(one) for one in gc.get_objects() if isinstance(one, events_ws.RunEventsHandler))
+    run_id = tenant.start([SLOW])
+    socket = await watch(run_id)
+    ours = (one for one in gc.get_objects() if isinstance(one, events_ws.RunEventsHandler) and one.run_id == run_id)
+    (handler,) = map(weakref.ref, ours)
     socket.close()
     # Well before the next ping, which would find out that there is nobody.
     give_up = time.monotonic() + 15

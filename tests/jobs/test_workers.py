@@ -21,7 +21,7 @@ from server_ext.db.tables import attempts, generations, rollup_hours, tasks
 from server_ext.embedded import Services
 from server_ext.jobs.queue import Doorbell
 from server_ext.jobs.relay import Relay
-from server_ext.services import cases, items, reports, run_control, runs
+from server_ext.services import cases, items, reports, run_control, runs, workers
 from tests.conftest import StartWorker
 from tests.support import ECHO, SLOW, Program, Tenant, wait_for
 
@@ -59,6 +59,11 @@ def check_once(tenant: Tenant, run_id: str, total: int) -> None:
     assert states.count("recorded") == total
     # An answer that was stored without becoming the result is one that came late.
     assert paid == total + states.count("late")
+
+
+def pids_known(tenant: Tenant) -> set[int]:
+    with tenant.database.transaction() as connection:
+        return {worker.pid for worker in workers.known(connection)}
 
 
 def begun(tenant: Tenant, run_id: str, count: int = 3) -> None:
@@ -102,14 +107,15 @@ def test_a_worker_asks_judges_and_embedding_models_and_runs_no_python(
 
 
 def test_several_workers_share_a_run(tenant: Tenant, start_worker: StartWorker) -> None:
-    run_id = tenant.start([SLOW], count=100, repeats=10, concurrency=100)  # 1,000 items: four shards
-    for _ in range(2):
-        start_worker()
+    pids = {start_worker().pid for _ in range(2)}
+    # One that is there alone takes up one shard after the other before the next worker has begun.
+    wait_for(lambda: pids <= pids_known(tenant))
+    run_id = tenant.start([SLOW], count=100, repeats=10, concurrency=100)  # 1,000 items: two shards
     completed(tenant, run_id)
     check_once(tenant, run_id, 1000)
     with tenant.scope() as scope:
-        workers = scope.connection.execute(sa.select(attempts.c.worker).distinct()).scalars().all()
-    assert len(workers) == 2
+        names = scope.connection.execute(sa.select(attempts.c.worker).distinct()).scalars().all()
+    assert len(names) == 2
 
 
 def test_a_burst_worker_ends_when_nothing_is_left(

@@ -91,7 +91,6 @@ def test_of_a_run_of_some_cells_the_cases_are_counted_as_they_come(view_of: View
 def test_what_is_marked_is_known_in_python_and_a_comparison_is_passed_on(view_of: Views, run: RunHandle) -> None:
     view, _, channel = view_of(run)
     assert view.selection == Selection([], [])
-    assert not view.state["compares"]
     channel.ask("select", columns=[0, 3, 99, "x"], ordinals=[8, 11, -1, None])
     assert view.selection == Selection([("c@1", "p:a"), ("c@2", "p:b")], [8, 11])
     told: list[Selection] = []
@@ -107,13 +106,36 @@ def test_whatever_shows_comparisons_is_told_by_every_view(
     view_of: Views, run: RunHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[RunView, Selection]] = []
-    monkeypatch.setattr(run_view, "compare", lambda view, selection: told.append((view, selection)))
+    monkeypatch.setattr(run_view, "compare", lambda view, selection: told.append((view, selection)) or "")
     view, _, channel = view_of(run)
     assert view.state["compares"]
     channel.ask("select", columns=[0], ordinals=[])
     assert told == []
     channel.ask("compare", columns=[0], ordinals=[])
     assert told == [(view, Selection([("c@1", "p:a")], []))]
+
+
+def test_two_marked_columns_are_compared_below_until_nothing_is_marked(view_of: Views, run: RunHandle) -> None:
+    view, _, channel = view_of(run)
+    assert "two columns" in channel.ask("compare", columns=[0], ordinals=[])[0]["said"]
+    run.feed([result(16, label="c@1", model="p:a"), result(17, "fail", label="c@2", model="p:a")])
+    assert channel.ask("compare", columns=[0, 1], ordinals=[])[0]["said"] == "Comparing …"
+    wait_for(lambda: view._below is not None or view._below_text)
+    assert view._below_text == ""
+    shown = view._below
+    view._tick()
+    assert view.state["below"] == shown.model_id
+    channel.ask("compare", columns=[], ordinals=[])
+    view._tick()
+    assert (view.state["below"], shown.comm) == ("", None)
+
+
+def test_a_comparison_without_results_says_so(view_of: Views, run: RunHandle) -> None:
+    view, _, channel = view_of(run)
+    channel.ask("compare", columns=[2, 3], ordinals=[])
+    wait_for(lambda: view._below_text)
+    assert view._below is None
+    assert "no result" in view._below_text
 
 
 def test_what_goes_wrong_in_a_comparison_is_told_to_whoever_asked(view_of: Views, run: RunHandle) -> None:

@@ -69,13 +69,14 @@ class View {
       "div", { class: "grid", role: "grid", tabindex: "0", "aria-label": "Results", "aria-readonly": "true", "aria-multiselectable": "true", "aria-colcount": COLUMNS.length },
       h("div", { class: "titles", role: "rowgroup" }, h("div", { class: "row", role: "row", "aria-rowindex": "1" }, ...titles)), this.scroll,
     );
+    this.below = h("div", { class: "below", hidden: "" });
     this.spoken = h("div", { class: "sr", role: "status", "aria-live": "polite" });
     this.note = h("div", { class: "note", hidden: "" });
     this.root = h(
       "div", { class: "pcv" },
       h("div", { class: "head" }, this.title, this.pill, this.progress, h("span", { class: "grow" }), this.controls.buttons),
       this.controls.form, this.bar, this.facts, this.controls.purse, this.notes, this.problem, this.groups, this.choices.chips, this.choices.bar,
-      this.choices.marked, this.grid, this.matrix.grid, this.note, this.story.panel, this.spoken,
+      this.choices.marked, this.grid, this.matrix.grid, this.note, this.story.panel, this.below, this.spoken,
     );
     this.el.replaceChildren(this.root);
   }
@@ -136,6 +137,7 @@ class View {
     this.channel.off("msg:custom", this.onMessage);
     this.channel.off("comm_live_update", this.onLive);
     this.pending.clear();
+    this.belowView?.remove();
   }
 
   // -- talking with the kernel
@@ -328,8 +330,29 @@ class View {
   }
 
   compareItem(ordinal) {
-    const columns = this.plan ? [ordinal % (this.plan.labels.length * this.plan.models.length)] : [];
+    const width = this.plan ? this.plan.labels.length * this.plan.models.length : 0;
+    const columns = width === 2 ? [0, 1] : this.plan ? [ordinal % width] : [];
     this.ask({ kind: "compare", columns, ordinals: [ordinal], ordinal });
+  }
+
+  /** Show what Python has put below the results, such as a comparison: a widget of its own. */
+  async tellBelow() {
+    const { below: id = "", below_text: text = "" } = this.state;
+    if (this.belowShown === id + text) return;
+    this.belowShown = id + text;
+    this.belowView?.remove();
+    this.belowView = undefined;
+    this.below.hidden = !id && !text;
+    const close = h("button", { class: "button", type: "button" }, "Close the comparison");
+    close.addEventListener("click", () => this.ask({ kind: "compare", columns: [], ordinals: [] }));
+    this.below.replaceChildren(h("div", { class: "below-head" }, h("span", { class: "grow" }, text), close));
+    if (!id) return;
+    const manager = this.model.widget_manager;
+    const view = await manager.create_view(await manager.get_model(id));
+    if (this.belowShown !== id + text) return view.remove();
+    this.belowView = view;
+    this.below.append(view.el);
+    this.below.scrollIntoView?.({ block: "nearest" });
   }
 
   /** A button that says why it does nothing. */
@@ -348,6 +371,7 @@ class View {
 
   update() {
     const s = this.state;
+    this.tellBelow();
     say(this.title, s.name);
     this.title.title = s.name;
     say(this.pill, { cancelling: "stopping" }[s.status] ?? s.status);
