@@ -176,6 +176,14 @@ def test_after_a_restart_the_run_is_attached_to_and_read_by_keyboard_alone(
     expect(view.locator(".pcv-marked")).to_contain_text("1 column marked")
     # The keys were for the view: the notebook has not moved on.
     expect(view.get_by_role("grid", name="Results")).to_be_focused()
+    view.get_by_role("columnheader", name=re.compile("steady")).click()
+    expect(view.locator(".pcv-marked")).to_contain_text("2 columns marked")
+    view.get_by_role("button", name="Compare", exact=True).click()
+    expect(view.locator(".pcv-below").get_by_text(re.compile("pairs flipped|of .* pairs")).first).to_be_visible()
+    picture(page, "compared")
+    view.get_by_role("button", name="Close the comparison").click()
+    expect(view.locator(".pcv-below")).to_be_hidden()
+    view.get_by_role("button", name="Clear").click()
 
     view.get_by_role("button", name="fail").click()
     failed = int(re.sub(r"\D", "", view.get_by_role("button", name="fail").inner_text()))
