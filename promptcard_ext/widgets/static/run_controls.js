@@ -33,11 +33,8 @@ export class Controls {
     this.back = this.make(() => view.ask({ kind: "show" }));
     this.buttons = h("span", { class: "buttons", role: "group", "aria-label": "The run" }, this.back, this.pause, this.requeue, this.retry, this.budget, this.stop);
     this.purse = h("div", { class: "purse", hidden: "" }, h("div", { class: "bar", role: "img" }, h("i", { class: "gone" }), h("i", { class: "kept" })), h("span"));
-    this.form = h("form", { class: "form", hidden: "" });
-    this.form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.submit();
-    });
+    this.form = h("div", { class: "form", role: "group", "aria-label": "Before it is done", hidden: "" });
+    this.form.addEventListener("keydown", (event) => event.key === "Enter" && event.target === this.input && this.submit());
   }
 
   make(act) {
@@ -101,7 +98,8 @@ export class Controls {
       retry: `Ask ${count(state.error)} errors again. Budget in USD:`,
       requeue: "Calls that may have been made and paid for are made again.",
     };
-    const go = h("button", { class: "button", type: "submit" }, action === "budget" ? "Set" : action === "retry" ? "Retry" : "Call again");
+    const go = h("button", { class: "button", type: "button" }, action === "budget" ? "Set" : action === "retry" ? "Retry" : "Call again");
+    go.addEventListener("click", () => this.submit());
     const no = h("button", { class: "button", type: "button" }, "Cancel");
     no.addEventListener("click", () => this.closeForm());
     this.input = action === "requeue" ? null : input;
