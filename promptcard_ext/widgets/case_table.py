@@ -28,7 +28,7 @@ from promptcard_ext.kernel.display import render_mode
 from promptcard_ext.kernel.handle import RunHandle
 from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.kernel.workspace import Workspace, connect
-from promptcard_ext.widgets.base import Channel, Throttle, static_file
+from promptcard_ext.widgets.base import Channel, Throttle, joined_files, static_file
 from promptcard_ext.widgets.case_columns import columns_of
 from promptcard_ext.widgets.case_draft import Draft
 from promptcard_ext.widgets.case_judging import Answers, LocalAnswers, ServerAnswers
@@ -94,7 +94,7 @@ class CaseTable(anywidget.AnyWidget):
         answers: What edited assertions are tried on.
     """
 
-    _esm = static_file("case_table.js") + static_file("assertion_panel.js")
+    _esm = joined_files("windows.js", "case_table.js", "assertion_panel.js")
     _css = static_file("case_table.css")
     state = traitlets.Dict().tag(sync=True, echo_update=False)
     channel = traitlets.Unicode().tag(sync=True)

@@ -26,7 +26,7 @@ import traitlets
 from promptcard_ext.kernel.comparison import Comparison
 from promptcard_ext.kernel.comparison_words import flips_text, headline, notes_of
 from promptcard_ext.kernel.safe_text import harmless
-from promptcard_ext.widgets.base import Channel, static_file
+from promptcard_ext.widgets.base import Channel, joined_files, static_file
 from promptcard_ext.widgets.compare_state import entry_row, entry_state, group_rows
 from promptcard_ext.widgets.entry_filters import EntryFilters
 
@@ -48,7 +48,7 @@ class CompareView(anywidget.AnyWidget):
         comparison: What `pc.compare` has returned.
     """
 
-    _esm = static_file("compare_view.js")
+    _esm = joined_files("windows.js", "rows.js", "compare_view.js")
     _css = static_file("compare_view.css")
     # Sent once. The browser only reads it.
     state = traitlets.Dict().tag(sync=True, echo_update=False)

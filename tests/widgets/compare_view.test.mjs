@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
-const source = await readFile(new URL("../../promptcard_ext/widgets/static/compare_view.js", import.meta.url), "utf-8");
-const view = await import(`data:text/javascript;charset=utf-8,${encodeURIComponent(source)}`);
+// The whole module, as the browser gets it.
+const view = await import(process.env.COMPARE_VIEW_MODULE);
 const { ROW } = view;
 
 test("only the rows around what is seen are drawn", () => {

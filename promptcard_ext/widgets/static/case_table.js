@@ -1,9 +1,12 @@
 // The table of a card's cases. The truth is in the kernel: this shows a part of its rows, and says what somebody does to
 // them (case_requests.py lists the messages). Texts of cases may hold anything, so they reach the page as text only.
-// What opens below the grid is in assertion_panel.js, which follows this file in one module.
+// What opens below the grid is in assertion_panel.js, which follows this file in one module; windows.js comes before.
+
+import { Lru, WINDOW, windowsFor } from "./windows.js";
+
+export { Lru, WINDOW, windowsFor } from "./windows.js";
 
 export const ROW = 30; // px, as in case_table.css
-export const WINDOW = 100; // rows asked for at once
 const KEEP = 60; // windows remembered
 const OVERSCAN = 8;
 const IN_FLIGHT = 3;
@@ -14,13 +17,6 @@ const LOOKS = ["ready", "resync", "rows"];
 const QUARANTINED = "quarantined";
 
 // -- without a page ----------------------------------------------------------------------------------------------------
-
-/** The windows that hold rows `first` up to `last`. */
-export function windowsFor(first, last) {
-  const found = [];
-  for (let w = Math.floor(first / WINDOW); w * WINDOW < last; w++) found.push(w);
-  return found;
-}
 
 /** Rows to draw, `first` up to, not including, `last`. */
 export function visible(scrollTop, viewport, total) {
@@ -80,27 +76,6 @@ export function suggest(options, typed, most = 12) {
   const at = (option) => option.toLowerCase().indexOf(wanted);
   const found = options.filter((option) => at(option) >= 0);
   return found.sort((a, b) => Math.min(1, at(a)) - Math.min(1, at(b))).slice(0, most);
-}
-
-/** A map that forgets what was not used for longest. */
-export class Lru {
-  constructor(size) {
-    this.size = size;
-    this.map = new Map();
-  }
-  get(key) {
-    const value = this.map.get(key);
-    if (value !== undefined) {
-      this.map.delete(key);
-      this.map.set(key, value);
-    }
-    return value;
-  }
-  set(key, value) {
-    this.map.delete(key);
-    this.map.set(key, value);
-    if (this.map.size > this.size) this.map.delete(this.map.keys().next().value);
-  }
 }
 
 // -- on the page -------------------------------------------------------------------------------------------------------

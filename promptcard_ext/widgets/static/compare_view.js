@@ -1,11 +1,10 @@
 // Two runs next to each other. The kernel sends a summary once; this asks for the rows it shows (compare_view.py lists
 // the messages). Names, answers and reasons may hold anything, so they reach the page as text only, never as HTML.
 
-export const ROW = 28; // px, as in compare_view.css
-export const WINDOW = 100; // rows asked for at once
+import { ROW, place, scrollFor } from "./rows.js";
+import { Lru, WINDOW } from "./windows.js";
+
 const KEEP = 60; // windows remembered
-const OVERSCAN = 8; // rows drawn above and below what is seen
-const MAX_PX = 8_000_000; // browsers cannot draw boxes much higher than that
 const IN_FLIGHT = 3;
 const PATIENCE_MS = 4000; // before an unanswered request is repeated; doubled each time
 const TYPING_MS = 200; // after the last letter of a search
@@ -17,28 +16,6 @@ const FILTERS = [
 const COLUMNS = [["outcome", "A"], ["outcome", "B"], ["case", "case"], ["label", "card version"], ["model", "model"], ["answer", "answer A"], ["answer", "answer B"], ["n", "latency"]];
 
 // -- without a page ----------------------------------------------------------------------------------------------------
-
-/** Which rows to draw (`first` up to, not including, `last`) and where the first one goes, in px. */
-export function place(scrollTop, viewport, total) {
-  const real = total * ROW;
-  const drawn = Math.min(real, MAX_PX);
-  // Very long tables are squeezed: one pixel of the scroll bar is then more than one pixel of table.
-  const top = real > drawn ? (scrollTop / Math.max(1, drawn - viewport)) * (real - viewport) : scrollTop;
-  const first = Math.max(0, Math.min(total, Math.floor(top / ROW)) - OVERSCAN);
-  const last = Math.min(total, Math.ceil((top + viewport) / ROW) + OVERSCAN);
-  return { first, last, offset: scrollTop - (top - first * ROW), height: drawn };
-}
-
-/** Where to scroll so that row `index` is seen, moving no further than needed. */
-export function scrollFor(index, scrollTop, viewport, total) {
-  const real = total * ROW;
-  const drawn = Math.min(real, MAX_PX);
-  const scale = real > drawn ? (real - viewport) / Math.max(1, drawn - viewport) : 1;
-  const top = scrollTop * scale;
-  if (index * ROW < top) return (index * ROW) / scale;
-  if ((index + 1) * ROW > top + viewport) return ((index + 1) * ROW - viewport) / scale;
-  return scrollTop;
-}
 
 /** Where an interval and its mean go on a scale with zero in the middle, in percent; `most` is at its ends. */
 export function onScale(line, most) {
@@ -82,27 +59,6 @@ export function latencyChange(a, b) {
 export function percent(share) {
   const rounded = Math.round(100 * share);
   return `${share > 0 && share < 1 ? Math.min(99, Math.max(1, rounded)) : rounded} %`;
-}
-
-/** A map that forgets what was not used for longest. */
-export class Lru {
-  constructor(size) {
-    this.size = size;
-    this.map = new Map();
-  }
-  get(key) {
-    const value = this.map.get(key);
-    if (value !== undefined) {
-      this.map.delete(key);
-      this.map.set(key, value);
-    }
-    return value;
-  }
-  set(key, value) {
-    this.map.delete(key);
-    this.map.set(key, value);
-    if (this.map.size > this.size) this.map.delete(this.map.keys().next().value);
-  }
 }
 
 // -- on the page -------------------------------------------------------------------------------------------------------

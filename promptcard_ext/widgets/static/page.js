@@ -1,64 +1,13 @@
-// What the parts of the live view of a run share: where rows go, numbers for people, elements. The parts are given to the
-// browser as one module (run_view.py), in this order: page, run_matrix, run_story, run_controls, run_view.
+// What the parts of the live view of a run share: numbers for people, elements. The parts are given to the browser as one
+// module (run_view.py), in this order: windows, rows, page, run_matrix, run_story, run_controls, run_view.
 // Names, answers and reasons may hold anything, so they reach the page as text only, never as HTML.
 
-export const ROW = 28; // px, as in run_view.css
-export const WINDOW = 100; // rows asked for at once
-export const OVERSCAN = 8; // rows drawn above and below what is seen
-const MAX_PX = 8_000_000; // browsers cannot draw boxes much higher than that
+export { ROW, place, scrollFor } from "./rows.js";
+export { Lru, WINDOW, windowsFor } from "./windows.js";
+
 export const OUTCOMES = ["pass", "fail", "error", "unscored"];
 
 // -- without a page ----------------------------------------------------------------------------------------------------
-
-/** Which rows to draw (`first` up to, not including, `last`) and where the first one goes, in px. */
-export function place(scrollTop, viewport, total) {
-  const real = total * ROW;
-  const drawn = Math.min(real, MAX_PX);
-  // Very long tables are squeezed: one pixel of the scroll bar is then more than one pixel of table.
-  const top = real > drawn ? (scrollTop / Math.max(1, drawn - viewport)) * (real - viewport) : scrollTop;
-  const first = Math.max(0, Math.min(total, Math.floor(top / ROW)) - OVERSCAN);
-  const last = Math.min(total, Math.ceil((top + viewport) / ROW) + OVERSCAN);
-  return { first, last, offset: scrollTop - (top - first * ROW), height: drawn };
-}
-
-/** Where to scroll so that row `index` is seen, moving no further than needed. */
-export function scrollFor(index, scrollTop, viewport, total) {
-  const real = total * ROW;
-  const drawn = Math.min(real, MAX_PX);
-  const scale = real > drawn ? (real - viewport) / Math.max(1, drawn - viewport) : 1;
-  const top = scrollTop * scale;
-  if (index * ROW < top) return (index * ROW) / scale;
-  if ((index + 1) * ROW > top + viewport) return ((index + 1) * ROW - viewport) / scale;
-  return scrollTop;
-}
-
-/** The windows that hold rows `first` up to `last`. */
-export function windowsFor(first, last) {
-  const found = [];
-  for (let w = Math.floor(first / WINDOW); w * WINDOW < last; w++) found.push(w);
-  return found;
-}
-
-/** A map that forgets what was not used for longest. */
-export class Lru {
-  constructor(size) {
-    this.size = size;
-    this.map = new Map();
-  }
-  get(key) {
-    const value = this.map.get(key);
-    if (value !== undefined) {
-      this.map.delete(key);
-      this.map.set(key, value);
-    }
-    return value;
-  }
-  set(key, value) {
-    this.map.delete(key);
-    this.map.set(key, value);
-    if (this.map.size > this.size) this.map.delete(this.map.keys().next().value);
-  }
-}
 
 /** What to do with state that has arrived: "old", "next", or "gap" when something before it was lost. */
 export function compare(known, revision) {
