@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -71,7 +72,10 @@ def test_two_versions_are_looked_through_with_keys_only_in_light_dark_and_600_pi
     expect(detail).to_be_hidden()
 
     # Everything, and of that one case.
+    rows = grid.get_attribute("aria-rowcount") or ""
     view.get_by_role("button", name="all").click()
+    expect(grid).not_to_have_attribute("aria-rowcount", rows)
+    expect(grid.locator(".pcc-rows .pcc-row").first).not_to_have_class(re.compile("pcc-wait"))
     name = grid.locator(".pcc-rows .pcc-case").first.text_content() or ""
     grid.focus()
     page.keyboard.press("/")

@@ -375,7 +375,9 @@ class View {
   show() {
     const { form } = this.at;
     const s = this.status;
-    const [mood, text] = standing(s, { dead: this.dead, stored: this.stored, waiting: this.mine().length > 0, valid: this.seen?.valid });
+    // What is said of the draft may be older than its last change, which was answered meanwhile.
+    const waiting = this.mine().length > 0 || s.revision < this.at.revision;
+    const [mood, text] = standing(s, { dead: this.dead, stored: this.stored, waiting, valid: this.seen?.valid });
     say(this.name, s.name);
     say(this.version, s.version ? `v${s.version}` : "new");
     this.version.hidden = !s.version && !s.fresh;
