@@ -53,6 +53,7 @@ class Connections:
         self._tls = ssl.create_default_context() if secure else None
         self._lock = threading.Lock()
         self._idle: list[http.client.HTTPConnection] = []
+        self._over = False
 
     def exchange(self, method: str, url: str, body: bytes, headers: dict[str, str], timeout_s: float) -> Reply:
         """Make one request and return the answer.
@@ -90,7 +91,7 @@ class Connections:
     def give_back(self, connection: http.client.HTTPConnection) -> None:
         """Keep a connection, whose answer was read to its end, for the next request."""
         with self._lock:
-            if connection.sock is not None and len(self._idle) < KEPT:
+            if connection.sock is not None and len(self._idle) < KEPT and not self._over:
                 self._idle.append(connection)
                 return
         connection.close()
@@ -101,6 +102,12 @@ class Connections:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+    def end(self) -> None:
+        """Close what is idle, and from now on each connection after its answer: nobody will come to close it."""
+        with self._lock:
+            self._over = True
+        self.close()
 
     def _take(self, timeout_s: float) -> http.client.HTTPConnection:
         while (connection := self._idle_one()) is not None:

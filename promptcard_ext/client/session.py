@@ -189,7 +189,7 @@ class Session:
 
     def close(self) -> None:
         """Close the connections; the next request opens another."""
-        self.connections.close()
+        self.connections.end()
 
 
 def _later(reply: Reply) -> bool:

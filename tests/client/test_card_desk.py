@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -147,6 +148,30 @@ def test_a_version_that_somebody_saved_meanwhile_is_not_overwritten_silently(
     saved = ada.desk.save("merged")
     assert (saved.version, saved.template, saved.title) == (3, "Ada says hello to {{ who }}.", "Hers")
     assert (saved.tags, saved.description) == (("new",), "still typing")
+
+
+def test_a_save_that_waits_for_a_choice_stores_what_was_chosen(
+    workspace: Workspace, edit: Callable[..., Editor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.save(GREET)
+    ada = edit()
+    ada.type("Ada says hello to {{ who }}.")
+    workspace.save(structs.replace(GREET, tags=("new",), template="Somebody says hello to {{ who }}."))
+    with pytest.raises(Conflict):
+        ada.desk.save("mine")
+    saved: list[Card] = []
+    saving = threading.Thread(target=lambda: saved.append(ada.desk.save("merged")))
+    replace = ada.desk.draft.replace
+
+    def late(form: Any) -> Any:
+        saving.start()
+        saving.join(1.0)  # it has ended by then unless it waits for us
+        return replace(form)
+
+    monkeypatch.setattr(ada.desk.draft, "replace", late)
+    ada.desk.resolve({"messages.0": "mine"})
+    saving.join(30)
+    assert (saved[0].version, saved[0].template, saved[0].tags) == (3, "Ada says hello to {{ who }}.", ("new",))
 
 
 def test_two_who_draft_at_once_are_told_of_each_other(workspace: Workspace, edit: Callable[..., Editor]) -> None:

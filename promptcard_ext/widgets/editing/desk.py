@@ -323,9 +323,11 @@ class Desk:
                 return
             form = resolved(now.form, choices(now.base_form, theirs.form, now.form), taken)
             self.draft.rebase(theirs.stored.card)
+            # Before anybody else gets in: a save that waits would store the draft without what was chosen.
+            made = self.draft.replace(form)
             with self._lock:
                 self._theirs = None
-        self._replace(form)
+        self._tell(self._edited(*made, ""))
         self._changed()
 
     def compare(self, base: str, other: str) -> list[dict[str, Any]]:
