@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from promptcard_ext.core.contract.runs import RunOut
-from promptcard_ext.kernel.charts import _axis, offline
+from promptcard_ext.kernel.charts import _axis, nothing, offline
 from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.stats.intervals import score_interval
 
@@ -78,19 +78,23 @@ def _row(run: RunOut) -> dict[str, Any]:
     }
 
 
-def run_history(runs: Iterable[RunOut]) -> alt.LayerChart | alt.FacetChart:
+def run_history(runs: Iterable[RunOut]) -> alt.Chart | alt.LayerChart | alt.FacetChart:
     """Return the pass rates of runs over time, with their 95 % intervals, one colour for each card.
+
+    Without a judged item there is a line of text instead.
 
     Args:
         runs: What `Workspace.runs` gives.
 
     Example:
-        >>> run_history([]).to_dict()["layer"][0]["mark"]["type"]
-        'rule'
+        >>> run_history([]).to_dict()["mark"]["type"]
+        'text'
     """
     import altair as alt
 
     frame = runs_frame(runs).dropna(subset=["pass_rate"])
+    if frame.empty:
+        return offline(nothing("No run has a judged item yet."))
     share = alt.Y("low:Q", scale=alt.Scale(domain=[0, 1]), title="pass rate, 95 % interval", axis=_axis(format="%"))
     base = alt.Chart(frame).encode(
         x=alt.X("started:T", title=None, axis=alt.Axis(tickCount=6), scale=alt.Scale(nice="minute", padding=14)),

@@ -127,6 +127,7 @@ class _Work:
         self._progress(sum(map(len, (saved.stored, saved.removed, saved.conflicts, saved.refused))))
 
     def remove(self, bases: Mapping[int, Base]) -> None:
+        """Delete cases, unless somebody has changed them since."""
         keys = {base.draft.uid: key for key, base in bases.items()}
         states = {base.draft.uid: base.state for base in bases.values()}
         outdated = self._change(BulkCases(delete=[*keys], based_on=states))
@@ -139,6 +140,7 @@ class _Work:
         self._tell()
 
     def save(self, rows: Sequence[tuple[Row, Base | None]]) -> None:
+        """Store rows at once; when one of them is refused, in halves, so that it holds up no other."""
         cases = {row.key: as_sent(row.draft.case()) for row, _ in rows}
         states = {cases[row.key].uid: base.state if base else "" for row, base in rows}
         try:

@@ -56,6 +56,11 @@ def test_the_chart_shows_itself_without_a_network_also_when_there_is_nothing_to_
     assert set(run_history([])._repr_mimebundle_()) >= {VEGALITE, "text/plain"}
 
 
+def test_a_workspace_without_a_judged_run_says_so_in_place_of_empty_axes() -> None:
+    for runs in ([], [run(1, total=3)]):
+        assert run_history(runs).to_dict()["mark"]["type"] == "text"
+
+
 def test_in_voila_a_chart_has_a_picture_already(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "image/png" not in run_history([])._repr_mimebundle_()
     monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5.13")
