@@ -41,7 +41,7 @@ from promptcard_ext.core.errors import PromptCardError
 from promptcard_ext.kernel.display import render_mode
 from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.kernel.workspace import Workspace, connect
-from promptcard_ext.widgets.base import Channel, Throttle, static_file
+from promptcard_ext.widgets.base import Channel, Throttle, joined_files, static_file
 from promptcard_ext.widgets.editing.desk import Desk, Work, in_background
 from promptcard_ext.widgets.editing.local_place import LocalPlace
 from promptcard_ext.widgets.editing.places import Place
@@ -71,8 +71,8 @@ class CardEditor(anywidget.AnyWidget):
         >>> editor.close()
     """
 
-    # Two files for who reads them, one module for the browser.
-    _esm = static_file("card_draft.js") + static_file("card_editor.js")
+    # Several files for who reads them, one module for the browser.
+    _esm = joined_files("greeting.js", "card_draft.js", "card_editor.js")
     _css = static_file("card_editor.css")
     # One dict, sent as a whole: a lost message never leaves half of it behind. The browser only reads it.
     state = traitlets.Dict().tag(sync=True, echo_update=False)

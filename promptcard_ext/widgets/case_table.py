@@ -94,7 +94,7 @@ class CaseTable(anywidget.AnyWidget):
         answers: What edited assertions are tried on.
     """
 
-    _esm = joined_files("windows.js", "case_table.js", "assertion_panel.js")
+    _esm = joined_files("greeting.js", "windows.js", "case_table.js", "assertion_panel.js")
     _css = static_file("case_table.css")
     state = traitlets.Dict().tag(sync=True, echo_update=False)
     channel = traitlets.Unicode().tag(sync=True)

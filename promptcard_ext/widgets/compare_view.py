@@ -48,7 +48,7 @@ class CompareView(anywidget.AnyWidget):
         comparison: What `pc.compare` has returned.
     """
 
-    _esm = joined_files("windows.js", "rows.js", "compare_view.js")
+    _esm = joined_files("greeting.js", "windows.js", "rows.js", "compare_view.js")
     _css = static_file("compare_view.css")
     # Sent once. The browser only reads it.
     state = traitlets.Dict().tag(sync=True, echo_update=False)

@@ -103,7 +103,14 @@ class RunView(anywidget.AnyWidget):
     """
 
     _esm = joined_files(
-        "windows.js", "rows.js", "page.js", "run_matrix.js", "run_story.js", "run_controls.js", "run_view.js"
+        "greeting.js",
+        "windows.js",
+        "rows.js",
+        "page.js",
+        "run_matrix.js",
+        "run_story.js",
+        "run_controls.js",
+        "run_view.js",
     )
     _css = static_file("run_view.css")
     # One dict, sent as a whole: a lost message never leaves half of it behind. The browser only reads it.

@@ -123,8 +123,8 @@ class Database:
         self._engine.dispose(close=False)
 
     def close(self) -> None:
-        """Close all connections that are not in use."""
-        self._engine.dispose()
+        """Close all connections: those in use as soon as they are given back."""
+        close_engine(self._engine)
 
     def __enter__(self) -> Database:
         return self
@@ -175,6 +175,17 @@ def make_engine(
     sa.event.listen(engine, "handle_error", _close_lost_cursor)
     sa.event.listen(engine, "checkout", _refuse_lost_connection)
     return engine
+
+
+def close_engine(engine: sa.Engine) -> None:
+    """Close the connections of an engine; one in use when it is given back."""
+    sa.event.listen(engine, "checkin", _close_connection)
+    engine.dispose()
+
+
+def _close_connection(connection: psycopg.Connection | None, *_: object) -> None:
+    if connection is not None:
+        connection.close()
 
 
 def _refuse_lost_connection(connection: psycopg.Connection, *_: object) -> None:

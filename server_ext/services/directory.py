@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 
 from promptcard_ext.core.errors import CardError, SetupError
-from server_ext.db.engine import make_engine
+from server_ext.db.engine import close_engine, make_engine
 from server_ext.db.errors import translated
 from server_ext.db.tables import memberships, user_identities, users, workspaces
 from server_ext.services.scope import as_uuid, missing
@@ -113,7 +113,7 @@ class Directory:
     def close(self) -> None:
         """Close the connection."""
         if self._engine is not None:
-            self._engine.dispose()
+            close_engine(self._engine)
 
     def _workspaces(self) -> sa.Select[Any]:
         within = memberships.c.workspace_id == workspaces.c.id

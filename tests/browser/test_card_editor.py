@@ -15,6 +15,7 @@ from promptcard_ext.client.discovery import Address
 from promptcard_ext.core.card import Card, Variable
 from promptcard_ext.kernel.workspace import Workspace, connect
 from tests.browser.conftest import ARTEFACTS
+from tests.browser.menus import run_all
 from tests.support import wait_for
 
 pytestmark = pytest.mark.browser
@@ -62,7 +63,7 @@ class Notebook:
         # A workspace of its own, so that no other notebook is open in it.
         self.url = f"{lab.url}lab/workspaces/{name}/tree/{name}.ipynb?token={lab.token}"
         self.open()
-        self.run_all()
+        run_all(page)
 
     def open(self) -> None:
         self.page.goto(self.url)
@@ -70,10 +71,6 @@ class Notebook:
         question = self.page.get_by_role("button", name="No", exact=True)  # Jupyter's question about news
         if question.is_visible():
             question.click()
-
-    def run_all(self) -> None:
-        self.page.get_by_role("menuitem", name="Run", exact=True).click()
-        self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
     @property
     def editor(self) -> Locator:

@@ -18,6 +18,7 @@ from promptcard_ext.core.case import Case
 from promptcard_ext.core.contract.cases import CasePatch
 from promptcard_ext.kernel.workspace import Workspace, connect
 from tests.browser.conftest import ARTEFACTS
+from tests.browser.menus import run_all
 from tests.support import wait_for
 
 pytestmark = pytest.mark.browser
@@ -72,11 +73,6 @@ def shared(browser: Browser, lab: Address, workspace: Workspace) -> Iterator[Pag
     expect(page.locator(".pct .pct-cell", has_text="ada-0").first).to_be_visible()
     yield page
     page.close()
-
-
-def run_all(page: Page) -> None:
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
 
 @pytest.fixture

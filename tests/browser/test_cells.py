@@ -14,6 +14,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from promptcard_ext.client.discovery import Address
 from promptcard_ext.kernel.verification import verify_notebook
 from tests.browser.conftest import ARTEFACTS
+from tests.browser.menus import run_all
 from tests.kernel.hostile import PAYLOADS
 
 pytestmark = pytest.mark.browser
@@ -54,11 +55,6 @@ def open_notebook(page: Page, lab: Address, name: str) -> None:
     news.or_(page.locator(".jp-Notebook")).first.wait_for()
     if news.is_visible():
         news.click()
-
-
-def run_all(page: Page) -> None:
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
 
 def assert_dead(page: Page, root: Locator) -> None:

@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from promptcard_ext.client.discovery import Address
 from tests.browser.conftest import ARTEFACTS
+from tests.browser.menus import run_all
 
 pytestmark = pytest.mark.browser
 
@@ -34,8 +35,7 @@ def view(lab: Address, page: Page, folder: Path) -> Locator:
     page.goto(f"{lab.url}lab/tree/compare.ipynb?token={lab.token}&reset")
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
     page.get_by_role("button", name="No", exact=True).click()  # Jupyter's question about news
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    run_all(page)
     found = page.locator(".pcc")
     expect(found).to_be_visible()
     return found

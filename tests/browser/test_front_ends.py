@@ -20,6 +20,7 @@ from promptcard_ext.core.contract.api_tokens import ApiTokenSpec
 from promptcard_ext.interchange.starters import shipped
 from promptcard_ext.kernel.workspace import Workspace, connect
 from tests.browser.conftest import ARTEFACTS
+from tests.browser.menus import run_all
 from tests.browser.stripping_proxy import stripping_proxy
 from tests.browser.voila_page import voila
 from tests.support import ECHO, GREET, SLOW, greetings
@@ -204,8 +205,7 @@ def test_a_run_is_seen_live_in_notebook_7(
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "live.ipynb")
     page.goto(f"{server.url}notebooks/live.ipynb?token={server.token}")
     expect(page.locator(".jp-CodeCell")).to_have_count(2)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    run_all(page)
     live = page.get_by_role("grid", name="Results").first
     expect(live.get_by_role("gridcell", name="greet@1").first).to_be_visible()
     picture(page, "notebook-7")

@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from server_ext.embedded import Services
 from server_ext.settings import Settings
+from tests.browser.menus import run_all
 from tests.hub.hub import Hub
 
 pytestmark = pytest.mark.browser
@@ -44,8 +45,7 @@ def test_on_a_hub_runs_are_seen_live_and_the_panel_says_where_cards_are(hub: Hub
     news = page.get_by_role("button", name="No", exact=True)
     if news.is_visible():
         news.click()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    run_all(page)
     live = page.get_by_role("grid", name="Results")
     expect(live.get_by_role("gridcell", name="count").first).to_be_visible()
 

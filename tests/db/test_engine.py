@@ -8,6 +8,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
@@ -129,6 +130,17 @@ def test_a_connection_dropped_in_mid_transaction_is_unavailable(database: Databa
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_connection_in_use_when_everything_is_closed_is_closed_when_it_is_given_back(services: Services) -> None:
+    database = Database(services.database_url)
+    with database.transaction() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        database.close()
+        connection.exec_driver_sql("select 1")
+        assert not driver.closed
+    assert driver.closed
+
+
 def test_a_forked_child_uses_connections_of_its_own(services: Services) -> None:
     with Database(services.database_url) as database:
         with database.transaction() as connection:

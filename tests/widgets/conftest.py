@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 
 import comm
 import pytest
@@ -28,12 +29,18 @@ def hands() -> Hands:
 
 
 @pytest.fixture
-def view_of(comms: list[FakeComm], hands: Hands) -> Callable[[RunHandle], tuple[RunView, FakeComm, FakeComm]]:
+def view_of(comms: list[FakeComm], hands: Hands) -> Iterator[Callable[[RunHandle], tuple[RunView, FakeComm, FakeComm]]]:
     """Makes a view whose time is in the test's hands, and gives its two comms: the stream and the channel."""
+    made: list[weakref.ref[RunView]] = []
 
     def make(run: RunHandle) -> tuple[RunView, FakeComm, FakeComm]:
         view = RunView(run, throttle=lambda action: Throttle(action, later=hands.later, clock=hands.clock))
+        made.append(weakref.ref(view))
         found = {one.comm_id: one for one in comms}
         return view, found[view.model_id], found[view.channel]
 
-    return make
+    yield make
+    # One that is still counting would go on beside the next test.
+    for one in made:
+        if view := one():
+            view.close()

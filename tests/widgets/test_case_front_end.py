@@ -9,7 +9,7 @@ from promptcard_ext.widgets.base import joined_files, static_file
 from promptcard_ext.widgets.case_table import CaseTable
 
 HERE = Path(__file__).parent
-SCRIPTS = ("windows.js", "case_table.js", "assertion_panel.js")
+SCRIPTS = ("greeting.js", "windows.js", "case_table.js", "assertion_panel.js")
 
 
 def test_the_functions_of_the_front_end() -> None:

@@ -10,7 +10,16 @@ from promptcard_ext.widgets import run_view
 from promptcard_ext.widgets.base import static_file
 
 HERE = Path(__file__).parent
-PARTS = ["windows.js", "rows.js", "page.js", "run_matrix.js", "run_story.js", "run_controls.js", "run_view.js"]
+PARTS = [
+    "greeting.js",
+    "windows.js",
+    "rows.js",
+    "page.js",
+    "run_matrix.js",
+    "run_story.js",
+    "run_controls.js",
+    "run_view.js",
+]
 
 
 def test_the_functions_of_the_front_end(tmp_path: Path) -> None:

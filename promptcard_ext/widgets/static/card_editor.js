@@ -1,6 +1,8 @@
 // The card editor. Python checks, renders and keeps the card (card_editor.py lists the messages); this takes what is typed.
-// It goes on where `card_draft.js` ends; both are given to the browser as one module.
+// It goes on where `card_draft.js` ends; they are given to the browser as one module.
 // Templates and whatever others wrote may hold anything, so they reach the page as text only, never as HTML.
+
+import { Greeting } from "./greeting.js";
 
 const SEND_MS = 250; // after the last key
 const APART_MS = 600; // between two sends
@@ -211,13 +213,24 @@ class View {
   }
 
   begin() {
-    this.ask("ready");
+    const greet = () => {
+      this.ask("ready");
+      return !this.dead;
+    };
+    this.greeting = new Greeting(greet, this.ended.signal);
+  }
+
+  heardBack() {
+    if (!this.greeting.open) return;
+    this.greeting.answered();
+    for (const [rid, { kind }] of this.pending) if (kind === "ready") this.pending.delete(rid);
     this.loadCases();
   }
 
   receive(content) {
     const asked = this.pending.get(content.rid);
     this.pending.delete(content.rid);
+    if (asked) this.heardBack();
     if (content.kind === "edited") this.follow(content);
     else if (content.kind === "seen") this.view(content);
     else if (asked?.kind === "ready") this.take(content);
@@ -279,7 +292,7 @@ class View {
     const now = performance.now();
     if (this.at.ready && this.status.revision > this.at.revision && !this.waitsFor("ready")) this.ask("ready");
     for (const [rid, one] of this.pending) {
-      if (now - one.sent < PATIENCE_MS || !["ready", "edit"].includes(one.kind)) continue;
+      if (this.greeting.open || now - one.sent < PATIENCE_MS || !["ready", "edit"].includes(one.kind)) continue;
       this.pending.delete(rid);
       if (one.kind === "ready") this.ask("ready");
       else this.flush();

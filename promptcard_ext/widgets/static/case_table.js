@@ -1,7 +1,8 @@
 // The table of a card's cases. The truth is in the kernel: this shows a part of its rows, and says what somebody does to
 // them (case_requests.py lists the messages). Texts of cases may hold anything, so they reach the page as text only.
-// What opens below the grid is in assertion_panel.js, which follows this file in one module; windows.js comes before.
+// What opens below the grid is in assertion_panel.js, which follows this file in one module.
 
+import { Greeting } from "./greeting.js";
 import { Lru, WINDOW, windowsFor } from "./windows.js";
 
 export { Lru, WINDOW, windowsFor } from "./windows.js";
@@ -13,7 +14,7 @@ const IN_FLIGHT = 3;
 const PATIENCE_MS = 5000; // before an unanswered look is repeated
 const WIDTHS = { tags: 120, priority: 92, threshold: 86, assertions: 300, number: 96, integer: 96, text: 140, boolean: 86, enum: 120 };
 const ONLY = [["", "all rows"], ["changed", "changed"], ["problems", "with problems"], ["conflicts", "in conflict"], ["quarantined", "quarantined"]];
-const LOOKS = ["ready", "resync", "rows"];
+const LOOKS = ["resync", "rows"];
 const QUARANTINED = "quarantined";
 
 // -- without a page ----------------------------------------------------------------------------------------------------
@@ -117,8 +118,12 @@ class Table {
     this.ended = new AbortController();
     this.build(model.get("state"));
     this.listen();
+    const greet = () => {
+      this.ask({ kind: "ready" });
+      return this.channel.comm_live !== false;
+    };
+    this.greeting = new Greeting(greet, this.ended.signal);
     this.take(model.get("state"));
-    this.ask({ kind: "ready" });
   }
 
   // -- its parts
@@ -228,10 +233,18 @@ class Table {
     });
   }
 
+  heardBack() {
+    if (!this.greeting.open) return;
+    this.greeting.answered();
+    for (const [rid, { request }] of this.pending) if (request.kind === "ready") this.pending.delete(rid);
+    this.draw();
+  }
+
   receive(content, buffers) {
     const known = this.pending.get(content.rid);
     if (!known) return; // another view asked
     this.pending.delete(content.rid);
+    this.heardBack();
     const body = buffers?.length ? JSON.parse(new TextDecoder().decode(buffers[0])) : null;
     if (content.kind === "rows" && body) this.keep(known.request, body);
     if (content.refused) this.tell(content.refused, true);
@@ -297,6 +310,7 @@ class Table {
   }
 
   load(first, last) {
+    if (this.greeting.open) return;
     const loading = [...this.pending.values()].filter(({ request }) => request.kind === "rows");
     let free = IN_FLIGHT - loading.length;
     for (const w of windowsFor(first, last)) {

@@ -1,6 +1,7 @@
 // Two runs next to each other. The kernel sends a summary once; this asks for the rows it shows (compare_view.py lists
 // the messages). Names, answers and reasons may hold anything, so they reach the page as text only, never as HTML.
 
+import { Greeting } from "./greeting.js";
 import { ROW, place, scrollFor } from "./rows.js";
 import { Lru, WINDOW } from "./windows.js";
 
@@ -104,7 +105,7 @@ class View {
     this.ended = new AbortController();
     this.build();
     this.listen();
-    this.ask({ kind: "ready" });
+    this.greeting = new Greeting(() => this.ask({ kind: "ready" }), this.ended.signal);
     this.draw();
   }
 
@@ -261,17 +262,26 @@ class View {
   // -- talking with the kernel
 
   ask(request, tries = 0) {
-    if (this.channel.comm_live === false) return;
+    if (this.channel.comm_live === false) return false;
     const rid = `${this.uid}-${++this.asked}`;
     this.pending.set(rid, { request, tries, sent: performance.now() });
     const { key, ...sent } = request;
     this.channel.send({ ...sent, rid });
+    return true;
+  }
+
+  heardBack() {
+    if (!this.greeting.open) return;
+    this.greeting.answered();
+    for (const [rid, one] of this.pending) if (one.request.kind === "ready") this.pending.delete(rid);
+    this.draw();
   }
 
   receive(content, buffers) {
     const known = this.pending.get(content.rid);
     if (!known) return; // another view asked
     this.pending.delete(content.rid);
+    this.heardBack();
     const body = buffers?.length ? JSON.parse(new TextDecoder().decode(buffers[0])) : null;
     if (content.kind === "rows") this.keep(known.request, content, body);
     if (content.kind === "item" && known.request.place === this.wanted) this.describe(body);
@@ -280,7 +290,7 @@ class View {
   repeat() {
     const now = performance.now();
     for (const [rid, { request, tries, sent }] of this.pending) {
-      if (now - sent < PATIENCE_MS * 2 ** tries) continue;
+      if (request.kind === "ready" || now - sent < PATIENCE_MS * 2 ** tries) continue;
       this.pending.delete(rid);
       if (tries < 3) this.ask(request, tries + 1);
       else this.tell("The kernel does not answer.");
@@ -373,6 +383,7 @@ class View {
   }
 
   load(first, last) {
+    if (this.greeting.open) return;
     const loading = [...this.pending.values()].filter((one) => one.request.kind === "rows");
     let free = IN_FLIGHT - loading.length;
     for (let w = Math.floor(first / WINDOW); w * WINDOW < last; w++) {

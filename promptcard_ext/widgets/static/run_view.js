@@ -1,5 +1,6 @@
 // The live view of a run. The kernel sends totals; this asks for the rows it shows (run_view.py lists the messages).
 
+import { Greeting } from "./greeting.js";
 import { Lru, OUTCOMES, ROW, WINDOW, compare, count, duration, h, milliseconds, place, say, sayName, scrollFor, shared, windowsFor } from "./page.js";
 import { Choices, Controls, copyCase, questionOf } from "./run_controls.js";
 import { Matrix } from "./run_matrix.js";
@@ -41,7 +42,7 @@ class View {
     this.ended = new AbortController();
     this.build();
     this.listen();
-    this.ask({ kind: "ready" });
+    this.greeting = new Greeting(() => this.ask({ kind: "ready" }), this.ended.signal);
     this.update();
   }
 
@@ -143,10 +144,17 @@ class View {
   // -- talking with the kernel
 
   ask(request, tries = 0) {
-    if (this.channel.comm_live === false) return;
+    if (this.channel.comm_live === false) return false;
     const rid = `${this.uid}-${++this.asked}`;
     this.pending.set(rid, { request, tries, sent: performance.now() });
     this.channel.send({ ...request, rid });
+    return true;
+  }
+
+  heardBack() {
+    if (!this.greeting.open) return;
+    this.greeting.answered();
+    for (const [rid, one] of this.pending) if (one.request.kind === "ready") this.pending.delete(rid);
   }
 
   waiting(kind) {
@@ -157,6 +165,7 @@ class View {
     const known = this.pending.get(content.rid);
     if (!known) return; // another view asked
     this.pending.delete(content.rid);
+    this.heardBack();
     this.heard = performance.now();
     const body = buffers?.length ? JSON.parse(new TextDecoder().decode(buffers[0])) : null;
     // What it has found so far comes with the answer; the totals may be older.
@@ -210,11 +219,11 @@ class View {
     if (!this.root.isConnected) return;
     const now = performance.now();
     for (const [rid, one] of this.pending) {
-      if (LONG.has(one.request.kind) || now - one.sent < PATIENCE_MS * 2 ** Math.min(one.tries, 5)) continue;
+      if (one.request.kind === "ready" || LONG.has(one.request.kind) || now - one.sent < PATIENCE_MS * 2 ** Math.min(one.tries, 5)) continue;
       this.pending.delete(rid);
       this.ask(one.request, one.tries + 1);
     }
-    if (!this.state.frozen && now - this.heard > SILENCE_MS && !this.waiting("resync").length && !this.waiting("ready").length) {
+    if (!this.state.frozen && now - this.heard > SILENCE_MS && !this.waiting("resync").length && !this.greeting.open) {
       this.ask({ kind: "resync" });
     }
     this.update();
@@ -571,6 +580,7 @@ class View {
   }
 
   load(first, last) {
+    if (this.greeting.open) return;
     const { total } = this;
     const loading = this.waiting("rows");
     const now = performance.now();
