@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from promptcard_ext.client.download import Download
 from promptcard_ext.client.noun import Noun, Ref
 from promptcard_ext.core.contract.page import Page
+from promptcard_ext.core.contract.provenance import Provenance
 from promptcard_ext.core.contract.regrades import Regraded, RegradeSpec
 from promptcard_ext.core.contract.runs import (
     ExportQuery,
@@ -91,7 +92,13 @@ class Runs(Noun):
         return self._read(RunOut, "POST", "runs", run, "requeue", body=RequeueSpec([*ordinals]), once=True)
 
     def retry_errors(
-        self, run: Ref, *, unscored: bool = False, name: str = "", budget_usd: Decimal | None = None
+        self,
+        run: Ref,
+        *,
+        unscored: bool = False,
+        name: str = "",
+        budget_usd: Decimal | None = None,
+        provenance: Provenance | None = None,
     ) -> RunOut:
         """Ask the failed items of an ended run again, as a run of its own.
 
@@ -99,8 +106,9 @@ class Runs(Noun):
             unscored: Those without a verdict too.
             name: Of the new run; by default that of the old one.
             budget_usd: What the new run may cost; by default as much as the old one might.
+            provenance: Where somebody asked for it.
         """
-        spec = RetrySpec(unscored, name, budget_usd)
+        spec = RetrySpec(unscored, name, budget_usd, provenance)
         return self._read(RunOut, "POST", "runs", run, "retry-errors", body=spec, once=True)
 
     def regrade(self, run: Ref, spec: RegradeSpec) -> Regraded:

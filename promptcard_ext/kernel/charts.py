@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import importlib.util
-import os
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -18,7 +17,7 @@ from msgspec.structs import replace
 
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.interchange.frames import summary_frame
-from promptcard_ext.kernel.display import render_mode
+from promptcard_ext.kernel.display import in_voila, render_mode
 from promptcard_ext.kernel.safe_text import harmless
 from promptcard_ext.stats.summary import SummaryRow
 
@@ -233,7 +232,7 @@ def _mimebundle(chart: Any, *_: Any, **__: Any) -> Any:
         "application/vnd.vegalite.v5+json": {**spec, "$schema": _SCHEMA},
         "text/plain": spec.get("description") or "<a chart; this front end does not draw Vega-Lite>",
     }
-    if os.environ.get("SERVER_SOFTWARE", "").startswith("voila/"):
+    if in_voila():
         # Its renderer adds a picture to outputs that have none, and Voilà's cannot take one: an error would be shown.
         bundle["image/png"] = _NO_PICTURE
     if render_mode() == "static" and importlib.util.find_spec("vl_convert"):

@@ -1,7 +1,12 @@
-"""How runs look in a notebook: live where there is a front end, static HTML everywhere else and afterwards."""
+"""How runs look in a notebook: live where there is a front end, static HTML everywhere else and afterwards.
+
+A front end without a kernel shows nothing where a saved output asks for a live view, so an output is static as soon as
+its run has ended, unless somebody looks through it at that moment.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -15,7 +20,7 @@ from promptcard_ext.kernel.static_html import run_html
 if TYPE_CHECKING:
     from promptcard_ext.kernel.handle import RunHandle
 
-# A view that nobody waited for stays live; its static form follows this long after the end of the run.
+# So long after the end of the run an output becomes static that nobody looks through.
 SETTLE_S = 1.0
 
 __all__ = ["LiveView", "live_view", "render_mode", "run_html", "show_run"]
@@ -35,6 +40,12 @@ class LiveView(Protocol):
 
     def release(self) -> None:
         """Count one display less; the last one closes the view."""
+
+    def idle_in_s(self) -> float:
+        """Return after how many seconds nobody looks through it any more, by what is known now; 0 if nobody does.
+
+        Infinity where nothing could take its place on the page.
+        """
 
 
 def show_run(run: RunHandle, *, lasting: bool = False) -> None:
@@ -79,9 +90,9 @@ def show_note(text: str, *, workspace_id: str | None = None, version_id: str | N
 
 
 class _Shown:
-    """One output of a run. It becomes static when somebody has waited for the end.
+    """One output of a run. It becomes static when the run has ended: at once when somebody has waited for that.
 
-    A saved notebook keeps the static form for readers without a kernel, so that follows the end in any case.
+    What is still looked through keeps the view, with the static form beside it for readers without a kernel.
     """
 
     def __init__(self, run: RunHandle, view: LiveView | None, lasting: bool) -> None:
@@ -118,12 +129,17 @@ class _Shown:
             loop.call_later(SETTLE_S, self._settle)
 
     def _settle(self) -> None:
-        if not self._lasting and os.environ.get("PROMPTCARDS_RENDER") == "freeze":
+        with self._lock:
+            view = self._view
+        idle_in_s = 0.0 if view is None else math.inf if self._lasting else view.idle_in_s()
+        if view is None or idle_in_s <= 0:
             self._freeze()
             return
         with self._lock:
             if self._view is not None:
                 self._update()
+        if idle_in_s < math.inf:
+            loop.call_later(idle_in_s, self._settle)
 
     def _freeze(self) -> None:
         with self._lock:
@@ -142,9 +158,29 @@ def _in_ipython() -> bool:
 
 
 def render_mode() -> str:
-    """Return ``widget`` inside a Jupyter kernel, ``static`` elsewhere or when ``PROMPTCARDS_RENDER=static``."""
-    if os.environ.get("PROMPTCARDS_RENDER") == "static":
-        return "static"
+    """Return ``widget`` where somebody sits before the kernel, else ``static``.
+
+    ``PROMPTCARDS_RENDER`` may say one or the other.
+    """
+    wanted = os.environ.get("PROMPTCARDS_RENDER")
+    if wanted in ("static", "widget"):
+        return wanted
     kernel = sys.modules.get("ipykernel.zmqshell")
     shell = sys.modules["IPython"].get_ipython() if kernel and "IPython" in sys.modules else None
-    return "widget" if kernel and isinstance(shell, kernel.ZMQInteractiveShell) else "static"
+    if not kernel or not isinstance(shell, kernel.ZMQInteractiveShell):
+        return "static"
+    return "widget" if in_voila() or _can_be_asked(shell) else "static"
+
+
+def in_voila() -> bool:
+    """Tell whether this kernel is behind a page of Voilà."""
+    return os.environ.get("SERVER_SOFTWARE", "").startswith("voila/")
+
+
+def _can_be_asked(shell: Any) -> bool:
+    """Tell whether the request that is carried out comes from somebody whom the kernel may ask something.
+
+    Front ends allow it; papermill and nbconvert do not, which keep what was shown and nothing that would be live.
+    """
+    parent = shell.kernel.get_parent("shell") if getattr(shell, "kernel", None) is not None else None
+    return not isinstance(parent, dict) or parent.get("content", {}).get("allow_stdin", True) is not False

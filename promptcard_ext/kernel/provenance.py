@@ -12,8 +12,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from msgspec import structs
 
 from promptcard_ext.core.contract.provenance import Provenance
 
@@ -37,6 +40,23 @@ def here() -> Provenance | None:
     except Exception:  # noqa: BLE001  It reads what it does not own (headers, folders, git); a save must not fail by it.
         _log.debug("The origin could not be found", exc_info=True)
         return None
+
+
+def staying() -> Callable[[], Provenance | None]:
+    """Return what says where something was made that somebody asks of an output of the running cell, later.
+
+    The cell is the one that runs now; packages and commit are those of the moment in which it is called.
+    """
+    try:
+        request = _request()
+    except Exception:  # noqa: BLE001  As `here`.
+        request = {}
+
+    def then() -> Provenance | None:
+        now = here()
+        return now and structs.replace(now, cell_id=_cell_id(request), cell_hash=_cell_hash(request))
+
+    return then
 
 
 def _here() -> Provenance:

@@ -21,6 +21,7 @@ from promptcard_ext.core.errors import NotFound, PromptCardError, RunError
 from promptcard_ext.core.results import Generation, ItemResult
 from promptcard_ext.kernel import loop
 from promptcard_ext.kernel.handle import RunHandle
+from promptcard_ext.kernel.provenance import staying
 from promptcard_ext.kernel.run_keeper import Money, Story
 
 REFRESH_S = 2.0
@@ -44,6 +45,7 @@ class ServerKeeper:
     def __init__(self, api: WorkspaceApi, run: RunOut, follow: Callable[[RunOut], RunHandle]) -> None:
         self._api, self._run, self._follow = api, run, follow
         self._looked, self._looking = time.monotonic(), False
+        self._provenance = staying()
 
     def reasons(self, status: str) -> dict[str, str]:
         """Return why what is not possible."""
@@ -105,7 +107,7 @@ class ServerKeeper:
 
     def retry_errors(self, budget: Decimal | None) -> RunHandle | None:
         """Start a run of the items that failed."""
-        return self._follow(self._api.runs.retry_errors(self._run.id, budget_usd=budget))
+        return self._follow(self._api.runs.retry_errors(self._run.id, budget_usd=budget, provenance=self._provenance()))
 
     def ask_again(self, result: ItemResult) -> RunHandle | None:
         """Start a run of one item; what is stored is never changed."""
@@ -120,6 +122,7 @@ class ServerKeeper:
             judges=plan.judges,
             embedder=plan.embedder,
             name=f"{self._run.name}: {result.case} again"[:255],
+            provenance=self._provenance(),
         )
         return self._follow(self._api.runs.start(spec))
 

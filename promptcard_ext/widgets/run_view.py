@@ -7,7 +7,7 @@ unless somebody scrolls. Requests look like this, and the answer repeats ``kind`
 =========== =================================== ==============================================================
 kind        with                                answer
 =========== =================================== ==============================================================
-``ready``   –                                   ``snapshot``: ``state``, ``plan``; for a view that was just made
+``ready``   page                                ``snapshot``: ``state``, ``plan``; for a view that was just made
 ``resync``  –                                   the same; for a view that may have missed something
 ``rows``    from, to, outcome or question, key  ``from``, ``to``, ``outcome``; buffer: list of rows, see `row_state`
 ``cells``   from, to, left, right, question     ``from``, ``to``, ``cases``; buffer: rows of the matrix: place of
@@ -17,6 +17,7 @@ kind        with                                answer
 ``compare`` ordinals, columns                   ``compare``, after `RunView.on_compare` was told
 ``show``    back                                ``snapshot`` of the run that was shown before
 ``cancel``  –                                   ``cancel``; the run stops
+``look``    –                                   none; somebody reads or uses the view
 =========== =================================== ==============================================================
 
 A question is a list: outcome, changed, text, sort, descending (see `Question`); ``key`` names it in ``state["found"]``.
@@ -29,6 +30,7 @@ What may take long is answered when it is done, with ``problem`` when it failed 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 import weakref
@@ -41,6 +43,7 @@ import traitlets
 
 from promptcard_ext.core.results import ItemResult
 from promptcard_ext.kernel import loop
+from promptcard_ext.kernel.display import in_voila
 from promptcard_ext.kernel.handle import RunHandle
 from promptcard_ext.kernel.process_keeper import ProcessKeeper
 from promptcard_ext.kernel.run_keeper import RunKeeper
@@ -62,6 +65,8 @@ AT_ONCE = 4 * CHUNK
 STEP = 100
 PAUSE_S = 0.001
 MAX_SELECTED = 10_000
+# Whoever looks through a run that has ended may think for so long before the output becomes static.
+IDLE_S = 600.0
 
 # Set by whatever shows comparisons: told of what is marked, by every view in which somebody asks for one.
 # What it returns is told to whoever has asked.
@@ -132,6 +137,8 @@ class RunView(anywidget.AnyWidget):
         self._baselines = tuple(baselines)
         self._revision = self._displays = self._renewals = 0
         self._catching_up = self._closed = False
+        self._looked = -math.inf
+        self._pages: set[str] = set()
         self._selection = Selection([], [])
         self._compare: list[Callable[[Selection], object]] = []
         self._before: list[RunHandle] = []
@@ -237,6 +244,13 @@ class RunView(anywidget.AnyWidget):
         if last:
             self.close()
 
+    def idle_in_s(self) -> float:
+        """Return after how many seconds nobody looks through it any more; see `LiveView`."""
+        # A page that was loaded anew shows the view, but does not hear of an output that is replaced; nor does Voilà.
+        if len(self._pages) > 1 or in_voila():
+            return math.inf
+        return max(0.0, IDLE_S - (time.monotonic() - self._looked))
+
     def close(self) -> None:
         """Remove it from the front end and let go of everything; the run goes on."""
         if "_throttle" not in self.__dict__:  # its construction failed half-way
@@ -332,6 +346,9 @@ class RunView(anywidget.AnyWidget):
         answer = {"kind": kind, "rid": rid}
         if not isinstance(kind, str):
             return None
+        if kind == "look":
+            self._looked = time.monotonic()
+            return None
         self._throttle.defer()
         if kind in run_orders.KINDS:
             self._later(request, answer)
@@ -339,6 +356,8 @@ class RunView(anywidget.AnyWidget):
         if kind in ("ready", "resync", "show"):
             if kind == "show":
                 self._go_back()
+            if kind == "ready":
+                self._pages.add(str(request.get("page"))[:40])
             return answer | self._snapshot(), []
         if kind in ("rows", "cells"):
             find = run_windows.list_window if kind == "rows" else run_windows.matrix_window

@@ -57,7 +57,9 @@ def retry_errors(scope: Scope, reference: str, spec: RetrySpec) -> RunOut:
     name = spec.name or old.name
     budget = check_amount(old.money.budget_usd if spec.budget_usd is None else spec.budget_usd)
     money = Money(budget, old.on_unknown)
-    run_id = runs.insert(scope, old.card_id, name, plan, len(chosen), money, retry_of=old.id)
+    run_id = runs.insert(
+        scope, old.card_id, name, plan, len(chosen), money, retry_of=old.id, provenance=spec.provenance
+    )
     _copy_cases(scope, old.id, run_id, positions)
     runs.insert_shards(scope, run_id, list(_slices(chosen, plan)), plan.priority)
     exceeds = reservations.set_aside(scope, run_id, lambda: _prepared(scope, run_id, plan), plan, budget, chosen)

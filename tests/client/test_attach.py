@@ -143,6 +143,9 @@ def test_an_item_is_asked_again_as_a_run_of_its_own(workspace: Workspace, start_
     (result,) = again.results()
     assert (result.case, result.model, result.label) == ("ada-1", "simulated:steady", "greet@1")
     assert run.results() == list(workspace.api.runs.items(run.id or ""))
+    made = workspace.api.runs.get(again.id or "").provenance
+    assert made is not None
+    assert made == keeper_of(run)._provenance()
 
 
 def test_errors_are_asked_again_and_what_changed_is_known(workspace: Workspace, start_worker: StartWorker) -> None:

@@ -12,6 +12,7 @@ from msgspec import structs
 from promptcard_ext.core.card import Card, Variable
 from promptcard_ext.core.case import Case
 from promptcard_ext.core.errors import Conflict, NotFound
+from promptcard_ext.kernel.provenance import here
 from promptcard_ext.kernel.workspace import Workspace
 from promptcard_ext.widgets.base import Throttle
 from promptcard_ext.widgets.card_editor import CardEditor
@@ -109,6 +110,10 @@ def test_saving_makes_a_version_with_its_note_and_the_draft_is_gone(
     assert not ada.desk.status()["changed"]
     ada.hands.advance(20)
     assert workspace.api.drafts.get("greet").value.content is None
+    made, here_now = workspace.api.versions.get("greet", 2).value.provenance, here()
+    assert made is not None
+    assert here_now is not None
+    assert made.environment_hash == here_now.environment_hash
     assert ada.desk.save("nothing new").version == 2
     history = ada.desk.history()
     assert [(line["version"], line["note"], line["by"]) for line in history] == [

@@ -25,6 +25,7 @@ class View:
 
     def __init__(self, run: object) -> None:
         self.run, self.displays, self.closed = run, 0, False
+        self.idle = [0.0]
 
     def mimebundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.closed:
@@ -33,6 +34,9 @@ class View:
 
     def retain(self) -> None:
         self.displays += 1
+
+    def idle_in_s(self) -> float:
+        return self.idle.pop(0)
 
     def release(self) -> None:
         self.displays -= 1

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from promptcard_ext.kernel import display, manifests
@@ -29,38 +31,51 @@ def test_when_somebody_has_waited_the_output_is_static_and_the_view_closed(noteb
     assert notebook.views[0].closed
 
 
-def test_when_nobody_waits_it_stays_live_and_its_static_form_follows_the_end(notebook: Notebook) -> None:
-    run = handle(total=1)
-    display.show_run(run)
-    run.feed([result(0)], status="running")
-    assert notebook.later == []
-    run.feed(status="completed")
-    assert [delay for delay, _ in notebook.later] == [display.SETTLE_S]
-    notebook.settle()
-    (shown,) = notebook.shown
-    assert len(shown.versions) == 2
-    assert WIDGET in shown.versions[1]
-    assert "completed · 1 of 1" in shown.versions[1]["text/html"]
-    assert not notebook.views[0].closed
-    assert run._listeners == []
-
-
-def test_where_it_is_wanted_the_output_is_static_at_the_end_though_nobody_waited(
-    notebook: Notebook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PROMPTCARDS_RENDER", "freeze")
+def test_at_the_end_the_output_becomes_static_though_nobody_waited(notebook: Notebook) -> None:
     run = handle(total=1)
     display.show_run(run)
     display.show_run(run, lasting=True)
+    run.feed([result(0)], status="running")
+    assert notebook.later == []
     assert WIDGET in notebook.shown[0].versions[0]
-    run.feed([result(0)], status="completed")
+    run.feed(status="completed")
+    assert {delay for delay, _ in notebook.later} == {display.SETTLE_S}
     notebook.settle()
-    run.wait()
     frozen, lasting = notebook.shown
     assert set(frozen.versions[-1]) == {"text/html", "text/plain"}
     assert "completed · 1 of 1" in frozen.versions[-1]["text/html"]
     assert WIDGET in lasting.versions[-1]
+    assert "completed · 1 of 1" in lasting.versions[-1]["text/html"]
     assert notebook.views[0].displays == 1
+    assert run._listeners == []
+
+
+def test_while_somebody_looks_through_it_the_view_stays_and_has_a_static_form_beside_it(notebook: Notebook) -> None:
+    run = handle(total=1)
+    display.show_run(run)
+    view = notebook.views[0]
+    view.idle = [600.0, 70.0, 0.0]
+    run.feed([result(0)], status="completed")
+    for delay in (display.SETTLE_S, 600.0, 70.0):
+        ((waits, settle),) = notebook.later
+        assert waits == delay
+        assert not view.closed
+        notebook.later.clear()
+        settle()
+    assert [WIDGET in version for version in notebook.shown[0].versions] == [True, True, True, False]
+    assert "completed · 1 of 1" in notebook.shown[0].versions[1]["text/html"]
+    assert view.closed
+
+
+def test_where_nothing_can_take_its_place_a_view_stays_for_good(notebook: Notebook) -> None:
+    run = handle(total=1)
+    display.show_run(run)
+    notebook.views[0].idle = [math.inf]
+    run.feed([result(0)], status="completed")
+    notebook.settle()
+    assert WIDGET in notebook.shown[0].versions[-1]
+    assert "completed · 1 of 1" in notebook.shown[0].versions[-1]["text/html"]
+    assert notebook.later == []
 
 
 def test_a_view_that_was_closed_meanwhile_leaves_the_static_form(notebook: Notebook) -> None:
@@ -118,9 +133,10 @@ def test_in_static_mode_there_is_no_view_and_the_output_follows_the_end(
     assert ["completed" in version["text/html"] for version in shown.versions] == [False, True]
 
 
-def test_the_environment_can_ask_for_static_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PROMPTCARDS_RENDER", "static")
-    assert display.render_mode() == "static"
+@pytest.mark.parametrize("mode", ["static", "widget"])
+def test_the_environment_can_say_what_to_show(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    monkeypatch.setenv("PROMPTCARDS_RENDER", mode)
+    assert display.render_mode() == mode
 
 
 def test_outside_of_a_kernel_everything_is_static(monkeypatch: pytest.MonkeyPatch) -> None:

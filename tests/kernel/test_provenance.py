@@ -83,6 +83,21 @@ def test_a_cell_in_a_repository_is_known_whole(repository: Path, kernel: Kernel)
     assert (here.git_commit, here.git_dirty) == (git(repository, "rev-parse", "HEAD"), False)
 
 
+def test_what_is_done_later_in_the_output_of_a_cell_is_of_that_cell_and_the_commit_of_then(
+    repository: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel(execution(cellId="8c1d"))
+    then = provenance.staying()
+    kernel(execution("another()", cellId="ffff"))
+    (repository / "notebooks" / "a.ipynb").write_text("changed")
+    made = then()
+    assert made is not None
+    assert (made.cell_id, made.cell_hash) == ("8c1d", hashlib.sha256(CODE.encode()).hexdigest())
+    assert (made.notebook, made.git_dirty) == ("notebooks/a.ipynb", True)
+    monkeypatch.setenv("PROMPTCARDS_PROVENANCE", "off")
+    assert then() is None
+
+
 def test_a_changed_file_makes_it_dirty_and_a_new_one_does_not(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from promptcard_ext.core.assertions import Assertion
 from promptcard_ext.core.card import Card
 from promptcard_ext.core.case import Case
+from promptcard_ext.core.contract.provenance import Provenance
 from promptcard_ext.core.contract.runs import ItemQuery, RetrySpec, RunPatch, RunQuery, RunSpec
 from promptcard_ext.core.errors import CardError, Conflict, NotFound
 from promptcard_ext.core.results import Outcome
@@ -24,6 +25,7 @@ from tests.services.test_recording import record
 from tests.support import ECHO, SLOW, Tenant, greetings, wait_for
 
 OTHER = "simulated:steady?latency_ms=1"
+ORIGIN = Provenance(notebook="a.ipynb", cell_id="8c1d")
 
 
 def pause(tenant: Tenant, run_id: str) -> str:
@@ -218,14 +220,14 @@ def test_failed_items_are_asked_again_as_a_run_of_their_own(
     run_id = ended(tenant, tenant.start([ECHO], count=9, repeats=3))
     with tenant.scope() as scope:
         failed = [item for item in items.list_items(scope, run_id).items if item.outcome in outcomes]
-        again = run_retry.retry_errors(scope, run_id, RetrySpec(unscored=unscored, name="Once more"))
+        again = run_retry.retry_errors(scope, run_id, RetrySpec(unscored, "Once more", provenance=ORIGIN))
         copied = scope.connection.execute(
             sa.select(run_cases.c.position, run_cases.c.case_uid)
             .where(run_cases.c.run_id == again.id)
             .order_by(run_cases.c.position)
         ).all()
     assert (again.retry_of, again.counts.total, again.plan.chosen) == (UUID(run_id), len(failed), len(failed))
-    assert again.name == "Once more"
+    assert (again.name, again.provenance) == ("Once more", ORIGIN)
     assert [row.position for row in copied] == list(range(len({item.case_uid for item in failed})))
     assert {row.case_uid for row in copied} == {item.case_uid for item in failed}
     start_worker()

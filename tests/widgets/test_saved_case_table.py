@@ -13,7 +13,7 @@ table
 
 
 def test_an_open_table_is_live_and_has_a_form_without_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PROMPTCARDS_RENDER", raising=False)
+    monkeypatch.setenv("PROMPTCARDS_RENDER", "widget")
     book = executed([START])
     (output,) = book.cells[0].outputs
     assert set(output.data) == {WIDGET, "text/html", "text/plain"}
@@ -22,7 +22,7 @@ def test_an_open_table_is_live_and_has_a_form_without_a_kernel(monkeypatch: pyte
 
 
 def test_a_closed_table_leaves_its_cases_as_they_were_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PROMPTCARDS_RENDER", raising=False)
+    monkeypatch.setenv("PROMPTCARDS_RENDER", "widget")
     book = executed([START, 'table.add([{"who": "Grace"}]); table.close()'])
     (output,) = book.cells[0].outputs
     assert set(output.data) == {"text/html", "text/plain"}

@@ -48,7 +48,7 @@ def test_a_report_has_pages_and_images_and_no_widget(monkeypatch: pytest.MonkeyP
 
 
 def test_a_comparison_is_shown_as_a_page_and_browsed_live(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PROMPTCARDS_RENDER", raising=False)
+    monkeypatch.setenv("PROMPTCARDS_RENDER", "widget")
     book = executed(CELLS[:4])
     compared, browsed = (cell.outputs[0].data for cell in book.cells[2:4])
     assert set(compared) == {"text/html", "text/plain"}

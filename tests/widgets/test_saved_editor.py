@@ -18,7 +18,7 @@ CELLS = [
 
 
 def test_a_saved_editor_shows_the_card_without_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PROMPTCARDS_RENDER", raising=False)
+    monkeypatch.setenv("PROMPTCARDS_RENDER", "widget")
     book = executed(CELLS)
     (output,) = book.cells[0].outputs
     assert set(output.data) == {WIDGET, "text/html", "text/plain"}

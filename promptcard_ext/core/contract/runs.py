@@ -93,11 +93,13 @@ class RetrySpec(Struct, frozen=True, forbid_unknown_fields=True):
         unscored: Those without a verdict too, not only those that ended in an error.
         name: Empty takes the name of the run.
         budget_usd: What the new run may cost; null takes the budget of the old one, as much of it as there was.
+        provenance: Where somebody asked for it.
     """
 
     unscored: bool = False
     name: Name = ""
     budget_usd: Decimal | None = None
+    provenance: Provenance | None = None
 
 
 class RequeueSpec(Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ from promptcard_ext.core.contract.cards import SavedVersion
 from promptcard_ext.core.contract.prices import PriceOut
 from promptcard_ext.core.errors import NotFound, PromptCardError
 from promptcard_ext.core.pricing import Price, PriceBook
+from promptcard_ext.kernel.provenance import staying
 from promptcard_ext.widgets.editing.places import MAX_CASES, MAX_VERSIONS, Stored, Version
 
 # What is no part of a draft.
@@ -36,6 +37,7 @@ class ServerPlace:
         self.where = f"workspace '{named}'"
         # None while there is no such card.
         self._etag: str | None = None
+        self._provenance = staying()
         self._names: dict[Any, str] | None = None
 
     def load(self) -> Stored:
@@ -60,12 +62,12 @@ class ServerPlace:
         """Save a version, unless somebody stored something since, and throw the draft away."""
         card = structs.replace(card, note=note)
         if self._etag is None:
-            number = self._api.cards.save(card).version
+            number = self._api.cards.save(card, self._provenance()).version
             return structs.replace(card, version=number), self.load()
         # Versions are saved whoever saved one before; it is the draft that is refused when somebody was quicker.
         before = self._api.drafts.save(self._name, _fields(card), etag=self._etag)
         self._etag = before.etag
-        saved = self._api.cards.save(card)
+        saved = self._api.cards.save(card, self._provenance())
         after = self._api.drafts.get(self._name)
         self._etag = after.etag
         if after.value.revision == before.value.revision + saved.created:

@@ -12,6 +12,7 @@ const KEEP = 120; // windows remembered
 const IN_FLIGHT = 4;
 const PATIENCE_MS = 4000; // before an unanswered request is repeated; doubled each time
 const LONG = new Set(["story", "case", "do", "others"]); // what is answered when it is done, and done once
+const LOOK_MS = 20_000; // before somebody who goes on looking is mentioned again
 const SILENCE_MS = 5000; // before a running run is asked whether it still runs
 const COLUMNS = [
   ["outcome", "outcome"], ["case", "case"], ["label", "card version"], ["model", "model"],
@@ -20,6 +21,7 @@ const COLUMNS = [
 const BEGINNING = { outcome: "", changed: "", text: "", sort: "", descending: false, matrix: null, scroll: 0, selected: -1, ordinal: null, repeats: [], open: false, focused: false };
 
 let views = 0;
+const PAGE = Math.random().toString(36).slice(2); // another one after the page was loaded anew
 // What somebody looks at survives when the front end draws the same output anew; by model, which stays the same.
 const memory = new WeakMap();
 
@@ -42,7 +44,7 @@ class View {
     this.ended = new AbortController();
     this.build();
     this.listen();
-    this.greeting = new Greeting(() => this.ask({ kind: "ready" }), this.ended.signal);
+    this.greeting = new Greeting(() => this.ask({ kind: "ready", page: PAGE }), this.ended.signal);
     this.update();
   }
 
@@ -106,6 +108,9 @@ class View {
     const touched = () => (this.touched = performance.now());
     for (const kind of ["wheel", "touchmove", "pointerdown"]) this.scroll.addEventListener(kind, touched, { passive: true });
     addEventListener("pointermove", (event) => event.buttons && this.scroll.contains(event.target) && touched(), { signal, passive: true });
+    for (const kind of ["pointermove", "pointerdown", "wheel", "keydown", "focusin"]) {
+      this.root.addEventListener(kind, () => this.lookedAt(), { signal, passive: true });
+    }
     // Before the notebook sees the keys, which would move from cell to cell; only those meant for the table are taken.
     addEventListener("keydown", (event) => this.onKey(event), { capture: true, signal });
     for (const grid of [this.grid, this.matrix.grid]) {
@@ -155,6 +160,14 @@ class View {
     if (!this.greeting.open) return;
     this.greeting.answered();
     for (const [rid, one] of this.pending) if (one.request.kind === "ready") this.pending.delete(rid);
+  }
+
+  /** The view stays as long as somebody uses it. */
+  lookedAt() {
+    const now = performance.now();
+    if (now - (this.mentioned ?? -Infinity) < LOOK_MS || this.channel.comm_live === false) return;
+    this.mentioned = now;
+    this.channel.send({ kind: "look" });
   }
 
   waiting(kind) {
