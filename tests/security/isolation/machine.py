@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from server_ext.api.operation import Operation
 from tests.security.isolation.canaries import WORKSPACES, foreign
-from tests.security.isolation.requests import IN_WORKSPACES, Generator, Pool, Request, stream_targets
+from tests.security.isolation.requests import IN_WORKSPACES, KINDS, Generator, Pool, Request, stream_targets
 from tests.security.isolation.site import Person, Site
 from tests.security.serving import Server
 from tests.security.wire_client import Connection, Reply, websocket_headers
@@ -112,9 +112,9 @@ class Machine:
             if left := max(count - self.findings.sent, 0):
                 self._wanted = self.findings.sent + min(ROUND, left)
             else:
-                self._rare = [
-                    one for one in IN_WORKSPACES if one.id in operations and not self.findings.succeeded[one.id]
-                ]
+                self._rare = _with_lists(
+                    [one for one in IN_WORKSPACES if one.id in operations and not self.findings.succeeded[one.id]]
+                )
                 self._wanted = self.findings.sent + RARE_ROUND
             self._round()
             self._seed += 1
@@ -239,6 +239,12 @@ class Machine:
             data, _ = connection.overheard()
             self.findings.frames += len(data)
             self._look(request, data)
+
+
+def _with_lists(operations: list[Operation]) -> list[Operation]:
+    """Return operations, and those that tell what there is of what they are about: the rest may be deleted by now."""
+    kinds = {KINDS.get(name) for one in operations for name in one.parameters}
+    return operations + [one for one in IN_WORKSPACES if _LISTED.get(one.id) in kinds]
 
 
 def _named(request: Request) -> str:
