@@ -116,12 +116,18 @@ class _Shown:
             self._on_change()
 
     def _bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        data = {"text/plain": repr(self._run), "text/html": run_html(self._run)}
+        data = {"text/plain": repr(self._run), "text/html": run_html(self._run, self._hint())}
         own = {manifests.KEY: manifests.run_manifest(self._run, data)}
         if self._view is None:
             return data, own
         live, metadata = self._view.mimebundle()
         return live | data, metadata | own
+
+    def _hint(self) -> str:
+        """Return the code that shows it live again, where somebody can run it."""
+        if not self._run.finished or self._view is not None or live_view is None or render_mode() != "widget":
+            return ""
+        return "run.browse()" if self._run.id is None else f'pc.attach("{self._run.id}").browse()'
 
     def _on_change(self) -> None:
         if self._run.finished:

@@ -27,8 +27,12 @@ MAX_ROWS_BYTES = 95_000
 MAX_SUMMARY_BYTES = 16_000
 
 
-def run_html(run: RunHandle) -> str:
-    """Return a run as HTML: totals, one line per version and model, what judges said, up to 200 items."""
+def run_html(run: RunHandle, hint: str = "") -> str:
+    """Return a run as HTML: totals, one line per version and model, what judges said, up to 200 items.
+
+    Args:
+        hint: Code to say last, for whoever wants to see more.
+    """
     counts = run.counts
     traits, contests, picks = Traits(), Contests(), Picks(MAX_ROWS)
     derived = () if run.setup is None else run.setup.derived_metrics
@@ -46,6 +50,7 @@ def run_html(run: RunHandle) -> str:
         _contests_html(contests),
         changed,
         rows_html(picks, traits),
+        f'<p class="pc-note">To look through it: <code>{esc(hint)}</code></p>' if hint else "",
     ]
     return framed("".join(body))
 

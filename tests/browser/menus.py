@@ -16,7 +16,8 @@ def run_all(page: Page) -> None:
     What is asked while a page still connects to its kernel is dropped by JupyterLab without a word; a person sees that
     nothing happens and asks again.
     """
-    begun = page.locator(".jp-CodeCell .jp-InputPrompt").first
+    # Of the notebook that is seen: others may be open behind it.
+    begun = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell .jp-InputPrompt").first
     for _ in range(5):
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()

@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from promptcard_ext.client.discovery import Address
 from tests.browser.conftest import ARTEFACTS
+from tests.browser.menus import run_all
 
 pytestmark = pytest.mark.browser
 
@@ -40,6 +41,14 @@ import promptcard_ext as pc
 run = pc.attach(open("run-id.txt").read())
 run
 """
+ENDS = """
+import promptcard_ext as pc
+card = pc.Card("greet", "Say hello to {{ who }}.")
+used = pc.run(card, [{"who": str(n)} for n in range(60)], "simulated:steady?latency_ms=100", concurrency=1, name="used")
+display(used)
+left = pc.run(card, [{"who": str(n)} for n in range(90)], "simulated:steady?latency_ms=100", concurrency=1, name="left")
+display(left)
+"""
 # The colour behind the view, as it is painted: styles may name it in any way.
 SHADE = """view => {
     const canvas = document.createElement("canvas").getContext("2d");
@@ -58,8 +67,8 @@ def book(folder: Path) -> str:
     return "watch.ipynb"
 
 
-def open_notebook(page: Page, lab: Address, name: str) -> None:
-    page.goto(f"{lab.url}lab/tree/{name}?token={lab.token}")
+def open_notebook(page: Page, lab: Address, name: str, how: str = "") -> None:
+    page.goto(f"{lab.url}lab/tree/{name}?token={lab.token}{how}")
     expect(page.get_by_text(re.compile(r"Python 3 \(ipykernel\) \| (Idle|Busy)"))).to_be_visible()
     with_news = page.get_by_role("button", name="No", exact=True)
     if with_news.is_visible():
@@ -203,3 +212,31 @@ def test_after_a_restart_the_run_is_attached_to_and_read_by_keyboard_alone(
     picture(page, "narrow-matrix")
     view.get_by_role("button", name="List").click()
     picture(page, "narrow-list")
+
+
+def test_at_the_end_an_output_becomes_static_unless_somebody_uses_it(lab: Address, page: Page, folder: Path) -> None:
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(ENDS)])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    nbformat.write(made, folder / "ends.ipynb")
+    open_notebook(page, lab, "ends.ipynb", "&reset")
+    run_all(page)
+    used = page.locator(".pcv").filter(has_text="used")
+    expect(used.locator(".pcv-pill")).to_have_text("running")
+    used.get_by_role("grid", name="Results").hover()
+    static = page.locator(".pc-run")
+    expect(static.get_by_role("heading", name="left · completed · 90 of 90")).to_be_visible()
+    expect(static.get_by_text("run.browse()")).to_be_visible()
+    expect(page.locator(".pcv")).to_have_count(1)
+    # Its run ended first, and what was asked of it is answered still.
+    expect(used.locator(".pcv-pill")).to_have_text("completed")
+    used.get_by_role("grid", name="Results").click()
+    expect(used.get_by_role("region", name="One item").get_by_text("Say hello to")).to_be_visible()
+    picture(page, "ended")
+    page.keyboard.press("Control+s")
+    expect(page.get_by_text("Saving completed")).to_be_visible()
+    saved = nbformat.read(folder / "ends.ipynb", as_version=4).cells[0].outputs
+    assert [sorted(output.data) for output in saved] == [
+        ["application/vnd.jupyter.widget-view+json", "text/html", "text/plain"],
+        ["text/html", "text/plain"],
+    ]
+    assert all("completed" in output.data["text/html"] for output in saved)

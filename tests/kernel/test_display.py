@@ -44,6 +44,7 @@ def test_at_the_end_the_output_becomes_static_though_nobody_waited(notebook: Not
     frozen, lasting = notebook.shown
     assert set(frozen.versions[-1]) == {"text/html", "text/plain"}
     assert "completed · 1 of 1" in frozen.versions[-1]["text/html"]
+    assert "To look through it: <code>run.browse()</code>" in frozen.versions[-1]["text/html"]
     assert WIDGET in lasting.versions[-1]
     assert "completed · 1 of 1" in lasting.versions[-1]["text/html"]
     assert notebook.views[0].displays == 1
