@@ -23,7 +23,7 @@ STYLE = """<style>
 .pc-run .pc-error{background:#d9902f}.pc-run .pc-unscored{background:#8a8f98}
 .pc-run .pc-scroll{overflow-x:auto}
 .pc-run table.pc-table{border-collapse:collapse;table-layout:auto;width:100%;margin:.3em 0;font-size:inherit}
-.pc-run table.pc-table th,.pc-run table.pc-table td{text-align:left;padding:3px 12px 3px 0;vertical-align:top;
+.pc-run table.pc-table th,.pc-run table.pc-table td{text-align:left;padding:3px 9px 3px 0;vertical-align:top;
  border-bottom:1px solid rgba(128,128,128,.3);overflow-wrap:anywhere}
 .pc-run table.pc-table tr{background:none}.pc-run table.pc-table th{font-weight:600;white-space:nowrap}
 .pc-run table.pc-table .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}

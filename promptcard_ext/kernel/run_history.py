@@ -78,6 +78,15 @@ def _row(run: RunOut) -> dict[str, Any]:
     }
 
 
+def _time_format(times: pd.Series[Any]) -> str:
+    """Return how to write times on an axis: the shorter what they span, the finer."""
+    span_s = (times.max() - times.min()).total_seconds()
+    for most_s, form in ((300, "%H:%M:%S"), (43_200, "%H:%M"), (4 * 86_400, "%b %d, %H:%M"), (300 * 86_400, "%b %d")):
+        if span_s <= most_s:
+            return form
+    return "%b %Y"
+
+
 def run_history(runs: Iterable[RunOut]) -> alt.Chart | alt.LayerChart | alt.FacetChart:
     """Return the pass rates of runs over time, with their 95 % intervals, one colour for each card.
 
@@ -97,7 +106,12 @@ def run_history(runs: Iterable[RunOut]) -> alt.Chart | alt.LayerChart | alt.Face
         return offline(nothing("No run has a judged item yet."))
     share = alt.Y("low:Q", scale=alt.Scale(domain=[0, 1]), title="pass rate, 95 % interval", axis=_axis(format="%"))
     base = alt.Chart(frame).encode(
-        x=alt.X("started:T", title=None, axis=alt.Axis(tickCount=6), scale=alt.Scale(nice="minute", padding=14)),
+        x=alt.X(
+            "started:T",
+            title="started (UTC)",
+            axis=_axis(format=_time_format(frame["started"])),
+            scale=alt.Scale(type="utc", nice="minute", padding=14),
+        ),
         color=alt.Color("card:N", title=None, legend=alt.Legend(orient="bottom", labelLimit=260)),
     )
     lines = base.mark_rule(strokeWidth=2, opacity=0.75).encode(y=share, y2="high:Q")

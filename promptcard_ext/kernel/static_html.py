@@ -105,8 +105,9 @@ def _summary_row(row: SummaryRow, traits: Traits, *, priced: bool) -> list[str]:
 
 
 def _rate(text: str) -> str:
-    # What is undecided stands in a line of its own.
-    return f'<span class="pc-rate">{esc(text).replace(", ", ",<br>", 1)}</span>'
+    # What is undecided stands in a line of its own; where there is little room, so does the number of trials.
+    whole = esc(text).replace(", ", ",<br>", 1).replace(" of ", '</span> <span class="pc-rate">of ', 1)
+    return f'<span class="pc-rate">{whole}</span>'
 
 
 def metrics_html(rows: Sequence[SummaryRow], traits: Traits) -> str:

@@ -15,7 +15,7 @@ START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 VEGALITE = "application/vnd.vegalite.v5+json"
 
 
-def run(day: int, name: str = "nightly", repeats: int = 1, **counts: Any) -> RunOut:
+def run(day: float, name: str = "nightly", repeats: int = 1, **counts: Any) -> RunOut:
     began = START + timedelta(days=day)
     return RunOut(
         id=uuid.uuid4(), name=name, status="completed", card_id=uuid.uuid4(),
@@ -54,6 +54,16 @@ def test_names_cannot_steer_what_shows_them() -> None:
 
 def test_the_chart_shows_itself_without_a_network_also_when_there_is_nothing_to_draw() -> None:
     assert set(run_history([])._repr_mimebundle_()) >= {VEGALITE, "text/plain"}
+
+
+@pytest.mark.parametrize(
+    ("days", "form"),
+    [([1], "%H:%M:%S"), ([1, 1.1], "%H:%M"), ([1, 3], "%b %d, %H:%M"), ([1, 30], "%b %d"), ([1, 500], "%b %Y")],
+)
+def test_times_are_written_as_finely_as_they_differ_and_in_utc_as_everywhere_else(days: list[float], form: str) -> None:
+    drawn = run_history([run(day, total=1, passed=1) for day in days]).to_dict()
+    x = drawn["layer"][0]["encoding"]["x"]
+    assert (x["axis"]["format"], x["scale"]["type"], x["title"]) == (form, "utc", "started (UTC)")
 
 
 def test_a_workspace_without_a_judged_run_says_so_in_place_of_empty_axes() -> None:
