@@ -312,12 +312,20 @@ async def test_a_service_that_breaks_off_is_not_taken_for_one_that_ends(follow: 
         await (await follow()).to_the_end()
 
 
-async def test_a_browser_that_goes_takes_the_stream_with_it(follow: Follow, service: Stub) -> None:
-    service.next(Behaviour(parts=(START, *(RUN,) * 100_000), pause_s=0.01))
+@pytest.mark.parametrize("pause_s", [0.01, 3600])
+async def test_a_browser_that_goes_takes_the_stream_with_it(
+    follow: Follow, service: Stub, extension: PromptCards, pause_s: float
+) -> None:
+    service.next(Behaviour(parts=(START, *(RUN,) * 100_000), pause_s=pause_s))
     browser = await follow()
     assert await browser.event() == ("start", {})
+    reader = extension.reader
+    assert reader is not None
+    assert len(reader._followed) == 1
     browser.close()
-    await until(lambda: not service._tasks)
+    await until(lambda: not reader._followed)
+    if pause_s < 1:  # a service that says nothing does not notice
+        await until(lambda: not service._tasks)
 
 
 async def test_a_browser_that_does_not_read_keeps_little_in_memory_and_is_cut_off(

@@ -31,13 +31,14 @@ run"""
 
 @pytest.fixture(scope="module")
 def hub(settings: Settings, services: Services) -> Iterator[Hub]:
-    """A Hub; alice's server runs, with a notebook in her home."""
+    """A Hub; alice's server runs, with two notebooks in her home."""
     with Hub(settings.home, settings.home.parent / "hub-lab") as hub:
         hub.wait_ready()
         hub.server_of("alice")
         kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LIVE)], metadata=kernel)
-        nbformat.write(notebook, hub.folder / "homes" / "alice" / "live.ipynb")
+        for name, code in {"live": LIVE, "empty": ""}.items():
+            notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)], metadata=kernel)
+            nbformat.write(notebook, hub.folder / "homes" / "alice" / f"{name}.ipynb")
         yield hub
 
 
@@ -68,9 +69,9 @@ def front(hub: Hub) -> Iterator[str]:
         yield url
 
 
-def open_notebook(page: Page, url: str) -> None:
-    """Log in as alice, and open her notebook."""
-    page.goto(f"{url}/hub/login?next=/user/alice/lab/tree/live.ipynb")
+def open_notebook(page: Page, url: str, name: str) -> None:
+    """Log in as alice, and open a notebook of hers."""
+    page.goto(f"{url}/hub/login?next=/user/alice/lab/tree/{name}.ipynb%3Freset")
     page.get_by_label("Username").fill("alice")
     page.get_by_label("Password").fill("any")
     page.get_by_role("button", name="Sign in").click()
@@ -85,7 +86,7 @@ def test_on_a_hub_runs_are_seen_live_and_the_panel_lists_what_the_service_has(
 ) -> None:
     asked: set[str] = set()
     page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
-    open_notebook(page, hub.url)
+    open_notebook(page, hub.url, "live")
     run_all(page)
     live = page.get_by_role("grid", name="Results")
     expect(live.get_by_role("gridcell", name="count").first).to_be_visible()
@@ -102,7 +103,7 @@ def test_on_a_hub_the_panel_sees_runs_come_and_what_it_inserts_works(
 ) -> None:
     told: list[str] = []
     page.on("response", lambda response: told.append(f"{response.url} {response.headers}"))
-    open_notebook(page, front)
+    open_notebook(page, front, "empty")
     page.get_by_role("tab", name="Prompt Cards").click()
     panel = page.locator(".pcl")
     cards, runs = panel.get_by_role("list", name="Cards"), panel.get_by_role("list", name="Recent runs")
@@ -113,12 +114,12 @@ def test_on_a_hub_the_panel_sees_runs_come_and_what_it_inserts_works(
     cards.get_by_role("button", name="greet v1", exact=True).click()
     expect(cards.get_by_text("production → v1")).to_be_visible()
 
-    page.locator(".jp-Cell").first.click()
     cards.get_by_role("button", name="Insert greet into the notebook").click()
     inserted = page.locator(".jp-CodeCell").filter(has_text='pc.connect().card("greet")')
     expect(inserted).to_be_visible()
     inserted.locator(".cm-content").press("Shift+Enter")
     expect(inserted.locator(".jp-OutputArea-output").get_by_text("Say hello to")).to_be_visible()
+    ARTEFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTEFACTS / "panel-hub.png")
     assert any("/events " in one for one in told)
     assert not [one for one in told if token in one]

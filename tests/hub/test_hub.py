@@ -292,6 +292,9 @@ print(team, *team.api.session.credentials.headers())
         answer = ask("GET", f"{hub.url}/user/alice/{API}{path}", alice)
         assert (answer.status, answer.json) == (200, api(hub, alice, path).json)
         assert alice not in f"{answer.headers}{answer.raw!r}"
+        # What users' servers log stands there too.
+        assert f"/user/alice/{API}" in hub.output or "the side panel reads from" in hub.output
+        assert alice not in hub.output
 
     def test_a_browser_reads_there_by_the_hubs_login(self, hub: Hub, alice: str, browser: Browser) -> None:
         assert browser.get(f"{hub.url}/user/alice/api/status").status == 200
