@@ -22,6 +22,8 @@ from server_ext.api.change_streams import ChangeStreams
 from server_ext.api.export_slots import ExportSlots
 from server_ext.api.frames import text_frame
 from server_ext.api.headers import harden_pages
+from server_ext.api.hub_reader import HubReader
+from server_ext.api.hub_relay import handlers as relay_handlers
 from server_ext.api.identity import Credential
 from server_ext.api.routes import handlers
 from server_ext.api.run_feeds import RunFeeds
@@ -85,6 +87,7 @@ class PromptCards(ExtensionApp):
         self.owner: Actor | None = None
         self.hub: HubUsers | None = None
         self.mode = ""
+        self.reader = HubReader.of(os.environ)
         self.runtime: Runtime | None = None
         self._problem: PromptCardError | None = None
         self._started = asyncio.Event()
@@ -104,6 +107,8 @@ class PromptCards(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         """Add the routes."""
+        if self.reader is not None:
+            self.handlers.extend(relay_handlers(self.reader))
         self.handlers.extend(handlers())
         if self._is_hub_service():
             from server_ext.api.hub_identity import HubHome
@@ -145,7 +150,10 @@ class PromptCards(ExtensionApp):
             self.log.info("Prompt Cards is ready (data in %s).", self.runtime.services.home or "external services")
         except PromptCardError as error:
             self._problem = error
-            self.log.error("Prompt Cards cannot start: %s [%s]", error, error.code)
+            if self.reader is not None:
+                self.log.info("Prompt Cards: the side panel reads from the Hub's service at %s.", self.reader.url)
+            else:
+                self.log.error("Prompt Cards cannot start: %s [%s]", error, error.code)
         except Exception:
             self._problem = SetupError("Prompt Cards could not start.", hint="The server's log says why.")
             self.log.exception("Prompt Cards could not start")
@@ -203,7 +211,8 @@ class PromptCards(ExtensionApp):
             raise SetupError(
                 "Prompt Cards does not run inside a JupyterHub user's server: everybody's data would be in one "
                 "user's hands.",
-                hint="Run it as a service of the Hub, or use library mode in notebooks (promptcard_ext.run).",
+                hint="It runs as a service of the Hub, which pc.connect() and the side panel find when the Hub's "
+                "operator sets PROMPTCARDS_URL. Library mode (promptcard_ext.run) works without it.",
                 code="hub_not_supported",
             )
         if self._is_hub_service():
@@ -305,6 +314,8 @@ class PromptCards(ExtensionApp):
             await self._starting
         self._problem = self._problem or Unavailable("Prompt Cards is shutting down.", code="stopping")
         self.streams.end()
+        if self.reader is not None:
+            await self.reader.close()
         runtime, self.runtime = self.runtime, None
         if self.hub is not None:
             await asyncio.get_running_loop().run_in_executor(None, self.hub.close)

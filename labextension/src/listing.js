@@ -131,8 +131,10 @@ export function trouble(error) {
     return ["No Prompt Cards here", "This Jupyter server runs without Prompt Cards. Start one with “jupyter promptcards lab”."];
   }
   if (error.code === "hub_not_supported") {
-    return ["On a JupyterHub", "Cards and runs of a Hub are kept by its service. In a notebook, pc.connect() goes there."];
+    return ["On a JupyterHub", "Cards and runs of a Hub are kept by its service. This panel and pc.connect() find it when the Hub's operator sets PROMPTCARDS_URL."];
   }
+  // Jupyter lets in, and somebody else does not: that one says what to do.
+  if (error.status === 403 && error.hint) return [error.message, error.hint];
   if (error.status === 401 || error.status === 403) {
     return ["Not logged in", "Prompt Cards does not know who you are. Log in to Jupyter again, then reload the page."];
   }

@@ -7,6 +7,7 @@ const RUN_FIELDS = "id,name,status,plan,counts,created_at,started_at,finished_at
 const CARD_FIELDS = "name,title,description,tags,latest_version,updated_at";
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 30_000;
+const KEPT_BACK_MS = 5000;
 
 /** What the server refuses: `status` is 0 when there was no answer. */
 export class Refused extends Error {
@@ -49,14 +50,17 @@ export class Server {
   /**
    * Follow what changes in a workspace until `signal` aborts: `onChange("cards" | "runs" | "all")`.
    * Called with "all" at the beginning too, and whenever something may have been missed. After a broken connection it
-   * comes back by itself, later each time.
+   * comes back by itself, later each time. As long as no event comes at all, some proxy may keep them back until there
+   * are more: then it is "all" every five seconds.
    */
   async follow(workspace, onChange, signal) {
     const what = { card: "cards", label: "cards", run: "runs", start: "all", reset: "all" };
     const path = `workspaces/${encodeURIComponent(workspace)}/events`;
     let wait = FIRST_RETRY_MS;
     while (!signal.aborted) {
+      const asking = setInterval(() => onChange("all"), KEPT_BACK_MS);
       const events = new EventReader((kind) => {
+        clearInterval(asking);
         wait = FIRST_RETRY_MS;
         if (what[kind]) onChange(what[kind]);
       });
@@ -66,6 +70,8 @@ export class Server {
       } catch {
         // Whoever asks for the lists now learns what is wrong.
         if (!signal.aborted) onChange("all");
+      } finally {
+        clearInterval(asking);
       }
       await pause(wait, signal);
       wait = Math.min(LAST_RETRY_MS, wait * 2);

@@ -7,12 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from promptcard_ext.core.errors import Unavailable
-
-HUB_SERVICE = "promptcards"
-"""What the service of a JupyterHub is called unless `PROMPTCARDS_URL` says otherwise."""
+from promptcard_ext.core.named_server import named_server
 
 
 class Address(NamedTuple):
@@ -39,12 +36,9 @@ def find_server() -> Address:
     Raises:
         Unavailable: There is none (``server_not_found``).
     """
-    url = os.environ.get("PROMPTCARDS_URL")
-    if url:
-        return Address(url.rstrip("/") + "/", os.environ.get("PROMPTCARDS_TOKEN") or _hub_token(url))
-    on_hub = _hub_service()
-    if on_hub is not None:
-        return on_hub
+    named = named_server(os.environ)
+    if named is not None:
+        return Address(*named)
     for record in _records():
         address = _read(record)
         if address is not None:
@@ -54,25 +48,6 @@ def find_server() -> Address:
         hint="Open one with 'jupyter promptcards lab', or set PROMPTCARDS_URL; promptcard_ext.run() works without one.",
         code="server_not_found",
     )
-
-
-def _hub_service() -> Address | None:
-    """Return the service of the Hub; None elsewhere, and on a Hub that does not know its own public address."""
-    hub = os.environ.get("JUPYTERHUB_PUBLIC_HUB_URL", "").rstrip("/")
-    token = os.environ.get("JUPYTERHUB_API_TOKEN", "")
-    if not token or not hub.endswith("/hub"):
-        return None
-    return Address(f"{hub.removesuffix('hub')}services/{HUB_SERVICE}/", token)
-
-
-def _hub_token(url: str) -> str:
-    """Return the Hub's token for one of the Hub's services; nobody else gets it."""
-    services = os.environ.get("JUPYTERHUB_BASE_URL", "/").rstrip("/") + "/services/"
-    try:
-        path = urlsplit(url).path
-    except ValueError:
-        return ""
-    return os.environ.get("JUPYTERHUB_API_TOKEN", "") if path.startswith(services) else ""
 
 
 def _records() -> Iterator[Path]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 
 _CLIENT = web.AppKey("client", aiohttp.ClientSession)
 # Of one connection, and not of what is passed on.
@@ -55,7 +56,7 @@ async def _start(targets: dict[str, str]) -> tuple[web.AppRunner, str]:
     app = web.Application(client_max_size=2**26)
     app.cleanup_ctx.append(session)
     app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=1)
+    runner = web.AppRunner(app, shutdown_timeout=1, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -73,7 +74,8 @@ async def _plain(request: web.Request, url: str) -> web.StreamResponse:
     client = request.app[_CLIENT]
     body = await request.read()
     async with client.request(request.method, url, headers=headers, data=body, allow_redirects=False) as found:
-        passed = {name: value for name, value in found.headers.items() if name.lower() not in _HOP}
+        # Several cookies come in as many headers.
+        passed = CIMultiDict((name, value) for name, value in found.headers.items() if name.lower() not in _HOP)
         response = web.StreamResponse(status=found.status, headers=passed)
         await response.prepare(request)
         async for piece in found.content.iter_any():

@@ -15,8 +15,9 @@ from promptcard_ext.client.discovery import Address
 from promptcard_ext.client.session import Session
 from promptcard_ext.client.stream import follow
 from promptcard_ext.core.contract.runs import RunSpec
-from promptcard_ext.core.errors import Denied, NotFound, SetupError, Unavailable
+from promptcard_ext.core.errors import Denied, NotFound, PromptCardError, SetupError, Unavailable
 from promptcard_ext.kernel.workspace import Workspace
+from server_ext.api.hub_reader import HubReader
 from server_ext.auth import hub_roster
 from server_ext.auth.actor import Actor
 from server_ext.auth.hub import HubService
@@ -286,9 +287,56 @@ print(team, *team.api.session.credentials.headers())
         assert f"at {hub.service_url}/services/promptcards/, role member" in printed
         assert "X-PromptCards-Token" in printed
 
-    def test_the_extension_refuses_to_run_there(self, hub: Hub, alice: str) -> None:
-        answer = ask("GET", f"{hub.url}/user/alice/{API}workspaces", alice)
+    @pytest.mark.parametrize("path", ["workspaces", "workspaces/team/cards", "workspaces/team/runs?limit=20"])
+    def test_what_the_panel_reads_there_is_what_the_service_says(self, hub: Hub, alice: str, path: str) -> None:
+        answer = ask("GET", f"{hub.url}/user/alice/{API}{path}", alice)
+        assert (answer.status, answer.json) == (200, api(hub, alice, path).json)
+        assert alice not in f"{answer.headers}{answer.raw!r}"
+        # What users' servers log stands there too.
+        assert f"/user/alice/{API}" in hub.output or "the side panel reads from" in hub.output
+        assert alice not in hub.output
+
+    def test_a_browser_reads_there_by_the_hubs_login(self, hub: Hub, alice: str, browser: Browser) -> None:
+        assert browser.get(f"{hub.url}/user/alice/api/status").status == 200
+        answer = browser.get(f"{hub.url}/user/alice/{API}workspaces/team")
         assert (answer.status, answer.json["code"]) == (503, "hub_not_supported")
+        answer = browser.get(f"{hub.url}/user/alice/{API}workspaces")
+        assert answer.json == api(hub, alice, "workspaces").json
+
+    @pytest.mark.parametrize(("method", "path"), [("POST", "workspaces/team/cards"), ("GET", "workspaces/team/usage")])
+    def test_the_extension_refuses_everything_else_there(self, hub: Hub, alice: str, method: str, path: str) -> None:
+        answer = ask(method, f"{hub.url}/user/alice/{API}{path}", alice, {} if method == "POST" else None)
+        assert (answer.status, answer.json["code"]) == (503, "hub_not_supported")
+
+    @pytest.mark.parametrize("scopes", [(ACCESS,), ("access:servers!user=bob",)])
+    def test_nobody_reads_by_somebody_elses_server(self, hub: Hub, alice: str, scopes: tuple[str, ...]) -> None:
+        answer = ask("GET", f"{hub.url}/user/alice/{API}workspaces", hub.token_of("bob", *scopes))
+        assert answer.status in (401, 403)
+        assert b"team" not in answer.raw
+
+    def test_a_server_whose_token_lacks_the_scope_says_who_can_help(self, hub: Hub) -> None:
+        token = hub.token_of("alice", "read:users!user")
+        environment = {
+            "JUPYTERHUB_SERVICE_PREFIX": "/user/alice/",
+            "JUPYTERHUB_API_TOKEN": token,
+            "PROMPTCARDS_URL": hub.service,
+        }
+        refusal = asyncio.run(refusal_of(environment))
+        assert (type(refusal), refusal.code) == (Denied, "hub_access_missing")
+        assert ACCESS in refusal.hint
+        assert token not in str(refusal)
+
+
+async def refusal_of(environment: dict[str, str]) -> PromptCardError:
+    """Return why the server with an environment reads nothing from the service."""
+    reader = HubReader.of(environment)
+    assert reader is not None
+    try:
+        with pytest.raises(PromptCardError) as refusal:
+            await reader.read("workspaces")
+        return refusal.value
+    finally:
+        await reader.close()
 
 
 def test_events_come_through_the_proxy(hub: Hub, alice: str) -> None:

@@ -76,5 +76,9 @@ test("trouble says what to do", () => {
   assert.match(listing.trouble({ status: 403 })[1], /Log in/);
   assert.deepEqual(listing.trouble({ status: 503, code: "starting", message: "It starts.", hint: "Wait." }), ["It starts.", "Wait."]);
   assert.match(listing.trouble({ status: 503, code: "hub_not_supported" })[1], /pc\.connect\(\)/);
+  assert.match(listing.trouble({ status: 503, code: "hub_not_supported" })[1], /PROMPTCARDS_URL/);
+  assert.deepEqual(
+    listing.trouble({ status: 403, code: "hub_access_missing", message: "Not you.", hint: "Ask." }), ["Not you.", "Ask."],
+  );
   assert.match(listing.trouble({ status: 0 })[1], /cannot be reached/);
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 
 import { Refused, Server } from "../../labextension/src/server.js";
 
@@ -60,4 +60,31 @@ test("following tells what has changed, begins anew after a break, and ends when
   assert.deepEqual(seen, ["all", "runs", "cards", "all", "all", "runs", "cards"]);
   assert.equal(asked.length, 3);
   assert.ok(asked.every((one) => one.init.signal === stop.signal));
+});
+
+test("events that somebody in between keeps back do not keep the lists back", async () => {
+  mock.timers.enable({ apis: ["setInterval"] });
+  let send;
+  const stop = new AbortController();
+  const { made } = server(() => new Response(new ReadableStream({
+    start: (stream) => {
+      send = (text) => stream.enqueue(new TextEncoder().encode(text));
+      stop.signal.addEventListener("abort", () => stream.close());
+    },
+  })));
+  const seen = [];
+  let heard;
+  const news = new Promise((done) => (heard = done));
+  const followed = made.follow("team", (what) => (seen.push(what), what === "runs" && heard()), stop.signal);
+  mock.timers.tick(4999);
+  assert.deepEqual(seen, []);
+  mock.timers.tick(5001);
+  assert.deepEqual(seen, ["all", "all"]);
+  send('event: run\ndata: {"key": "r"}\n\n');
+  await news;
+  mock.timers.tick(60_000);
+  assert.deepEqual(seen, ["all", "all", "runs"]);
+  stop.abort();
+  await followed;
+  mock.timers.reset();
 });

@@ -20,9 +20,9 @@
     async get() {
       const style = document.createElement("link");
       style.rel = "stylesheet";
-      style.href = new URL("c6ca2d4c97de25d8/panel.css", here).href;
+      style.href = new URL("739f5afa03334e12/panel.css", here).href;
       document.head.append(style);
-      const { NEEDED, plugins } = await import(new URL("c6ca2d4c97de25d8/plugin.js", here).href);
+      const { NEEDED, plugins } = await import(new URL("739f5afa03334e12/plugin.js", here).href);
       const modules = await Promise.all(NEEDED.map(async (name) => [name, await ours(name)]));
       const extension = { __esModule: true, default: plugins(Object.fromEntries(modules)) };
       return () => extension;
