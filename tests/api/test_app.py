@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -17,8 +17,8 @@ from tests.api.conftest import Api
 from tests.support import Tenant, wait_for
 
 
-def our_threads() -> list[str]:
-    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("promptcards"))
+def our_threads(earlier: Iterable[threading.Thread] = ()) -> set[str]:
+    return {one.name for one in threading.enumerate() if one.name.startswith("promptcards") and one not in earlier}
 
 
 async def test_requests_that_come_too_early_wait(
@@ -150,14 +150,19 @@ class TestWorker:
         assert (answer.status, answer.json["code"]) == (503, "stopping")
 
 
+@pytest.fixture
+def earlier() -> set[threading.Thread]:
+    """The threads that were there before the server: of tests before, in this process."""
+    return set(threading.enumerate())
+
+
 async def test_stopping_leaves_no_thread_and_no_watcher_behind(
-    api: Api, extension: PromptCards, tenant: Tenant, jp_ws_fetch: Any
+    earlier: set[threading.Thread], api: Api, extension: PromptCards, tenant: Tenant, jp_ws_fetch: Any
 ) -> None:
-    before = [name for name in our_threads() if not name.startswith(("promptcards_", "promptcards-"))]
     await extension.ready(30)
     path = f"promptcards/api/v1/workspaces/{tenant.slug}/runs/{tenant.start()}/events".split("/")
     socket = await jp_ws_fetch(*path)
-    assert {"promptcards-relay", "promptcards-live"} <= set(our_threads())
+    assert {"promptcards-relay", "promptcards-live"} <= our_threads()
 
     await extension.stop_extension()
     async with asyncio.timeout(10):
@@ -165,7 +170,7 @@ async def test_stopping_leaves_no_thread_and_no_watcher_behind(
             pass
     assert (socket.close_code, socket.close_reason) == (1011, "stopping")
     socket.close()
-    await asyncio.to_thread(wait_for, lambda: set(our_threads()) <= set(before))
+    await asyncio.to_thread(wait_for, lambda: not our_threads(earlier))
     with pytest.raises(Unavailable):
         await extension.ready(1)
 
