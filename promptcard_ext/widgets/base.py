@@ -14,7 +14,7 @@ import ipywidgets
 
 from promptcard_ext.kernel import loop
 
-TICK_S = 0.2
+TICK_S = 0.273
 _SOON_S = 0.002
 
 
