@@ -39,7 +39,7 @@ while not run.finished:
 ATTACH = """
 import promptcard_ext as pc
 run = pc.attach(open("run-id.txt").read())
-run
+run.browse()
 """
 ENDS = """
 import promptcard_ext as pc
