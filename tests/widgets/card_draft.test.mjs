@@ -107,6 +107,8 @@ test("the standing of a draft is told in the order of what matters", () => {
   assert.deepEqual(told({}), ["ok", "Draft kept"]);
   assert.equal(told({ kept: 1 })[1], "Draft changed…");
   assert.equal(told({}, { waiting: true })[1], "Draft changed…");
+  assert.equal(told({}, { waiting: true, saving: true })[1], "Saving…");
+  assert.equal(told({ saving: true })[1], "Saving…");
   assert.equal(told({}, { valid: false })[0], "bad");
   assert.equal(told({ changed: false })[1], "Version 3, nothing changed");
   assert.equal(told({ keeps: false })[1], "Changed, not saved");

@@ -136,7 +136,7 @@ export class Past {
 /** What there is to say of a draft in a few words, and how good that is: ok, busy or bad. */
 export function standing(status, here) {
   if (here.dead) return ["bad", here.stored ? "The kernel is gone. What you type stays in this browser tab." : "The kernel is gone."];
-  if (status.saving) return ["busy", "Saving…"];
+  if (status.saving || here.saving) return ["busy", "Saving…"];
   if (status.conflict) return ["bad", "Somebody stored something else meanwhile."];
   if (status.notice) return ["bad", status.notice];
   if (!status.changed && !here.waiting) return ["ok", status.version ? `Version ${status.version}, nothing changed` : "Nothing changed"];

@@ -390,7 +390,7 @@ class View {
     const s = this.status;
     // What is said of the draft may be older than its last change, which was answered meanwhile.
     const waiting = this.mine().length > 0 || s.revision < this.at.revision;
-    const [mood, text] = standing(s, { dead: this.dead, stored: this.stored, waiting, valid: this.seen?.valid });
+    const [mood, text] = standing(s, { dead: this.dead, stored: this.stored, waiting, saving: this.waitsFor("save"), valid: this.seen?.valid });
     say(this.name, s.name);
     say(this.version, s.version ? `v${s.version}` : "new");
     this.version.hidden = !s.version && !s.fresh;
@@ -399,7 +399,7 @@ class View {
     this.spoken.dataset.mood = mood;
     this.body.inert = !form;
     if (!form) say(this.spoken, "Waiting for the kernel…");
-    this.saving.disabled = !form || this.dead || s.saving;
+    this.saving.disabled = !form || this.dead || this.waitsFor("save");
     this.back.disabled = !form || this.dead || !s.changed;
     this.past.disabled = this.dead;
     this.undoing.disabled = !this.at.past.back.length;
@@ -674,12 +674,13 @@ class View {
   }
 
   save() {
-    if (this.status.saving) return;
+    if (this.waitsFor("save")) return; // what the kernel says of it may be a moment old
     this.act("save", { note: this.note.value }, ({ label }) => {
       this.note.value = "";
       if (this.panel === "save") this.toggle("");
       this.saved = label;
     });
+    this.show();
   }
 
   openHistory() {
